@@ -1,0 +1,1 @@
+"""NEAT: byte-level language models."""
