@@ -1,5 +1,13 @@
 //! The data plane: documents, their order, the n-gram model, patching and packing. Pure Rust, no Python.
 
 mod error;
+mod hash;
+mod patch;
+mod prepare;
+mod windows;
 
 pub use error::{DataError, Result};
+pub use hash::HashTables;
+pub use patch::{Patcher, Rule};
+pub use prepare::{Prepared, Preparer, Span};
+pub use windows::{BOS, FEATURES, NOT_SCORED, PAD, RowBuffer, RowShape, Windows};
