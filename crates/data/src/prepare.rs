@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use crate::folds::CrossFit;
 use crate::hash::HashTables;
 use crate::patch::Patcher;
-use crate::windows::{BOS, NOT_SCORED, RowBuffer, RowShape};
+use crate::windows::{BOS, FEATURES, NOT_SCORED, RowBuffer, RowShape};
 use crate::{DataError, Result};
 
 /// A document ready to be cut into segments.
@@ -40,11 +41,18 @@ pub struct Preparer {
 
 #[derive(Debug)]
 struct Inner {
+    models: Option<CrossFit>,
     patcher: Patcher,
     hashes: HashTables,
+    features: bool,
 }
 
 impl Preparer {
+    /// A preparer whose patch starts and, with `features`, whose rows come from n-gram models.
+    pub fn new(models: CrossFit, patcher: Patcher, hashes: HashTables, features: bool) -> Self {
+        Self { inner: Arc::new(Inner { models: Some(models), patcher, hashes, features }) }
+    }
+
     /// A preparer for the rules that read no entropies.
     pub fn without_models(patcher: Patcher, hashes: HashTables) -> Result<Self> {
         if patcher.rule.needs_entropies() {
@@ -53,24 +61,34 @@ impl Preparer {
                 "train one, or use the rule `space`, `stride` or `byte`",
             ));
         }
-        Ok(Self { inner: Arc::new(Inner { patcher, hashes }) })
+        Ok(Self { inner: Arc::new(Inner { models: None, patcher, hashes, features: false }) })
     }
 
     /// The optional arrays that its rows carry.
     pub fn shape(&self) -> RowShape {
-        RowShape { tables: self.inner.hashes.num_tables(), features: false }
+        RowShape { tables: self.inner.hashes.num_tables(), features: self.inner.features }
     }
 
     /// The fold of a document, `None` when there are no fold models.
-    pub fn fold_of(&self, _bytes: &[u8]) -> Option<u32> {
-        None
+    pub fn fold_of(&self, bytes: &[u8]) -> Option<u32> {
+        self.inner.models.as_ref()?.fold_of(bytes)
     }
 
     /// Decides the patch starts. `fold` chooses the model that has not seen that fold; `None` is the full model.
-    pub fn prepare(&self, bytes: Vec<u8>, _fold: Option<u32>) -> Prepared {
+    ///
+    /// # Panics
+    /// If there is no such fold.
+    pub fn prepare(&self, bytes: Vec<u8>, fold: Option<u32>) -> Prepared {
+        let model = fold.map_or(0, |fold| fold + 1);
+        let entropies = match &self.inner.models {
+            Some(models) if self.inner.patcher.rule.needs_entropies() => {
+                models.model(model).entropies(&bytes)
+            }
+            _ => Vec::new(),
+        };
         let mut starts = vec![false; bytes.len() + 1];
-        self.inner.patcher.fill(&bytes, &[], &mut starts);
-        Prepared { bytes, starts, model: 0 }
+        self.inner.patcher.fill(&bytes, &entropies, &mut starts);
+        Prepared { bytes, starts, model }
     }
 
     /// Writes the segment `[s, e)` of `doc` to the positions from `at` on and to the patch slots from `first_patch` on,
@@ -96,6 +114,10 @@ impl Preparer {
         let tables = self.inner.hashes.num_tables();
         if tables > 0 {
             self.inner.hashes.fill(&doc.bytes, s, &mut row.hashes[at * tables..(at + e - s) * tables]);
+        }
+        if let (Some(models), true) = (&self.inner.models, self.inner.features) {
+            let features = &mut row.features[at * FEATURES..(at + e - s) * FEATURES];
+            models.model(doc.model).features(&doc.bytes, s, features);
         }
         patches
     }
