@@ -13,5 +13,5 @@ pub use error::{DataError, Result};
 pub use folds::CrossFit;
 pub use hash::HashTables;
 pub use patch::{Patcher, Rule};
-pub use prepare::{Prepared, Preparer, Span};
+pub use prepare::{Prepared, Preparer, Segment, Span};
 pub use windows::{BOS, FEATURES, NOT_SCORED, PAD, RowBuffer, RowShape, Windows};

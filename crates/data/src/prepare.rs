@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::folds::CrossFit;
 use crate::hash::HashTables;
 use crate::patch::Patcher;
-use crate::windows::{BOS, FEATURES, NOT_SCORED, RowBuffer, RowShape};
+use crate::windows::{BOS, FEATURES, NOT_SCORED, RowBuffer, RowShape, Windows};
 use crate::{DataError, Result};
 
 /// A document ready to be cut into segments.
@@ -33,6 +33,15 @@ pub struct Span {
     pub score_from: usize,
 }
 
+/// A span of the document with index `document`, as a piece of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Index of the document among those prepared.
+    pub document: usize,
+    /// What of it to write and to score.
+    pub span: Span,
+}
+
 /// Turns documents into rows. Cheap to clone and share between threads.
 #[derive(Debug, Clone)]
 pub struct Preparer {
@@ -48,20 +57,27 @@ struct Inner {
 }
 
 impl Preparer {
-    /// A preparer whose patch starts and, with `features`, whose rows come from n-gram models.
-    pub fn new(models: CrossFit, patcher: Patcher, hashes: HashTables, features: bool) -> Self {
-        Self { inner: Arc::new(Inner { models: Some(models), patcher, hashes, features }) }
+    /// A preparer whose patch starts and, with `features`, whose rows come from n-gram models. The rules that read no
+    /// entropies do without models.
+    pub fn new(
+        models: Option<CrossFit>,
+        patcher: Patcher,
+        hashes: HashTables,
+        features: bool,
+    ) -> Result<Self> {
+        if models.is_none() && (features || patcher.rule.needs_entropies()) {
+            let what = if features { "features" } else { "patch rule" };
+            return Err(DataError::invalid(
+                format!("the {what} (rule `{}`) need an n-gram model", patcher.rule.name()),
+                "train one, or use the rule `space`, `stride` or `byte` without features",
+            ));
+        }
+        Ok(Self { inner: Arc::new(Inner { models, patcher, hashes, features }) })
     }
 
     /// A preparer for the rules that read no entropies.
     pub fn without_models(patcher: Patcher, hashes: HashTables) -> Result<Self> {
-        if patcher.rule.needs_entropies() {
-            return Err(DataError::invalid(
-                format!("the rule `{}` needs an n-gram model", patcher.rule.name()),
-                "train one, or use the rule `space`, `stride` or `byte`",
-            ));
-        }
-        Ok(Self { inner: Arc::new(Inner { models: None, patcher, hashes, features: false }) })
+        Self::new(None, patcher, hashes, false)
     }
 
     /// The optional arrays that its rows carry.
@@ -137,6 +153,49 @@ impl Preparer {
             }
         }
         Some(end)
+    }
+
+    /// Rows of the given segments, each row's one after the other from its first position on.
+    pub fn pack(
+        &self,
+        documents: &[Prepared],
+        rows: &[Vec<Segment>],
+        positions: usize,
+        patches: usize,
+    ) -> Result<Windows> {
+        let mut windows = Windows::new(rows.len(), positions, patches, self.shape());
+        for (index, segments) in rows.iter().enumerate() {
+            let (mut at, mut slot) = (0, 0);
+            let mut row = windows.row_mut(index);
+            for (number, segment) in segments.iter().enumerate() {
+                let Span { start, end, score_from } = segment.span;
+                let doc =
+                    documents.get(segment.document).filter(|doc| start < end && end <= doc.starts.len());
+                let Some(doc) = doc else {
+                    return Err(DataError::invalid(
+                        format!(
+                            "row {index}: there is no span [{start}, {end}) of document {}",
+                            segment.document
+                        ),
+                        "spans are not empty and end at most one past the document's last byte",
+                    ));
+                };
+                let (room, slots) = (positions - at, patches.saturating_sub(slot + 1));
+                if self.fit(doc, start, end, room, slots) != Some(end) {
+                    return Err(DataError::invalid(
+                        format!(
+                            "row {index}: span [{start}, {end}) needs more than {room} positions and {slots} patches"
+                        ),
+                        "ask `Preparer.spans` for spans that fit",
+                    ));
+                }
+                slot += self.write(doc, start, end, &mut row, at, slot, number as i32);
+                let context = score_from.clamp(start, end) - start;
+                row.targets[at..at + context].fill(NOT_SCORED);
+                at += end - start;
+            }
+        }
+        Ok(windows)
     }
 
     /// Covers the targets `[0, n + 1)` of one document with spans that fit a row of `positions` positions and `patches`

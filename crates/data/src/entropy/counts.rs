@@ -130,8 +130,8 @@ impl Counter {
         let mut run = Counts::from_sorted(&self.pending);
         self.pending.clear();
         // Runs of like size are merged, so that a key takes part in logarithmically many merges.
-        while let Some(before) = self.runs.pop_if(|before| before.keys.len() <= 2 * run.keys.len()) {
-            run = before.merged(&run);
+        while self.runs.last().is_some_and(|before| before.keys.len() <= 2 * run.keys.len()) {
+            run = self.runs.pop().unwrap_or_default().merged(&run);
         }
         self.runs.push(run);
     }
@@ -229,6 +229,6 @@ fn count_worker(
 }
 
 /// Waits for a scoped thread and passes its panic on.
-pub(crate) fn join<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {
+fn join<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {
     handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

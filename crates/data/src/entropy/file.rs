@@ -47,14 +47,15 @@ impl Header {
 }
 
 impl NgramModel {
-    /// The file's bytes: the same for the same documents, in whatever order and on however many threads.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// The file's bytes: the same for the same documents, in whatever order and on however many threads. `patcher` takes
+    /// the place of the one that the model came with.
+    pub fn to_bytes(&self, patcher: Option<&Patcher>) -> Vec<u8> {
         let header = Header {
             order: self.order,
             digest: self.digest.clone(),
             contexts: self.levels.iter().map(|level| level.contexts.len()).collect(),
             entries: self.levels[self.order].symbols.len(),
-            patcher: self.patcher.clone(),
+            patcher: patcher.or(self.patcher()).cloned(),
         };
         let json = serde_json::json!(header).to_string();
         let mut file =
@@ -74,9 +75,9 @@ impl NgramModel {
         parse(file, Path::new("n-gram model"))
     }
 
-    /// Writes the model to `path`.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        std::fs::write(path, self.to_bytes()).map_err(|error| DataError::Io {
+    /// Writes [`NgramModel::to_bytes`] to `path`.
+    pub fn save(&self, path: &Path, patcher: Option<&Patcher>) -> Result<()> {
+        std::fs::write(path, self.to_bytes(patcher)).map_err(|error| DataError::Io {
             path: path.to_path_buf(),
             reason: format!("the n-gram model was not written: {error}"),
         })

@@ -13,7 +13,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 pub use calibrate::{Target, calibrate};
-pub(crate) use counts::{Counts, count_documents, join};
+pub(crate) use counts::{Counts, count_documents};
 
 use crate::patch::Patcher;
 use crate::{DataError, Result};
@@ -113,12 +113,6 @@ impl NgramModel {
         self.patcher.as_ref()
     }
 
-    /// The same model with a patcher to travel with it.
-    #[must_use]
-    pub fn with_patcher(self, patcher: Option<Patcher>) -> Self {
-        Self { patcher, ..self }
-    }
-
     /// Entropy in nats of the distribution for each byte given those before it: n + 1 values, the last for the byte that
     /// would come next.
     pub fn entropies(&self, bytes: &[u8]) -> Vec<f32> {
@@ -150,7 +144,9 @@ impl NgramModel {
         let mut distribution = [0.0; 256];
         for (index, row) in out.chunks_exact_mut(256).enumerate() {
             self.distribution(contexts.at(first + index), &mut distribution);
-            distribution.iter_mut().for_each(|p| *p = p.sqrt());
+            for p in &mut distribution {
+                *p = p.sqrt();
+            }
             row.convert_from_f32_slice(&distribution);
         }
     }
@@ -178,7 +174,9 @@ impl NgramModel {
     /// Turns the distribution of a context into that of the one longer by a symbol.
     fn lengthen(&self, length: usize, context: usize, out: &mut Distribution) {
         let backoff = self.smoothed[length].backoff[context];
-        out.iter_mut().for_each(|p| *p *= backoff);
+        for p in out.iter_mut() {
+            *p *= backoff;
+        }
         self.overwrite(length, context, out);
     }
 
