@@ -1,10 +1,21 @@
 //! Python bindings of NEAT: the list of exports. No algorithm lives here.
 
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 extracts arguments by value")]
+
 use pyo3::prelude::*;
+
+mod error;
+mod ngram;
+mod prepare;
 
 #[pymodule(gil_used = false)]
 mod _native {
     use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::ngram::{CrossFit, NgramModel, Patcher};
+    #[pymodule_export]
+    use crate::prepare::Preparer;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
