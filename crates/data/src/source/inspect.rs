@@ -1,0 +1,1 @@
+//! Reads one file through and says what is in it.
