@@ -2,6 +2,9 @@
 
 use pyo3::prelude::*;
 
+mod error;
+mod prepare;
+
 #[pymodule(gil_used = false)]
 mod _native {
     use pyo3::prelude::*;

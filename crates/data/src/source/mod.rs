@@ -92,6 +92,8 @@ pub(crate) trait BlockReader: Send {
 
 /// Receives what a scan meets.
 pub(crate) trait ScanSink {
+    /// Every row, before its text is judged.
+    fn row(&mut self, _record: &[u8], _text: &RowText<'_>) {}
     /// A row that is not a document; an error ends the scan.
     fn fault(&mut self, path: &Path, row: u64, place: String, fault: &Fault) -> Result<()>;
     /// Called every mebibyte or so: the place to honour an interruption.

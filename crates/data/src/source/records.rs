@@ -39,11 +39,15 @@ impl Records {
 
     pub(crate) fn text(&self, index: usize, field: &str) -> RowText<'_> {
         if self.too_long.contains(&index) {
-            return Err(Fault::Other(format!("the line is longer than {} MiB", MAX_LINE_BYTES >> 20)));
+            return Err(too_long());
         }
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         row_text(self.format, &self.bytes[start..self.ends[index]], field)
     }
+}
+
+fn too_long() -> Fault {
+    Fault::Other(format!("the line is longer than {} MiB", MAX_LINE_BYTES >> 20))
 }
 
 fn row_text<'a>(format: Format, record: &'a [u8], field: &str) -> RowText<'a> {
@@ -184,11 +188,12 @@ impl Scan<'_> {
         self.hash.update(record);
         self.hash.update(b"\n");
         self.extend_table(row, taken)?;
-        if taken.too_long {
-            let reason = format!("the line is longer than {} MiB", MAX_LINE_BYTES >> 20);
-            return self.report(row, &Fault::Other(reason));
-        }
-        match row_text(self.format, record, self.field) {
+        let text = match taken.too_long {
+            true => Err(too_long()),
+            false => row_text(self.format, record, self.field),
+        };
+        self.sink.row(record, &text);
+        match text {
             Ok(Some(text)) if !text.is_empty() => {
                 self.documents += 1;
                 self.text_bytes += text.len() as u64;
