@@ -113,6 +113,11 @@ fn fraction(hash: u64) -> f64 {
     (hash >> 11) as f64 / (1u64 << 53) as f64
 }
 
+/// The hash by which documents are held out and told apart: `xxh3_64` of their text.
+pub fn document_hash(text: &[u8]) -> u64 {
+    xxh3_64(text)
+}
+
 impl Corpus {
     /// Finds and scans all files. `tick` is called about once a mebibyte; its error ends the scan.
     pub fn open(config: CorpusConfig, tick: &mut dyn FnMut() -> Result<()>) -> Result<Self> {
@@ -171,7 +176,16 @@ impl Corpus {
     ) -> Documents {
         let filter = Filter { part, second: 0.0..hash_below.unwrap_or(1.0) };
         let left = limit_bytes.unwrap_or(u64::MAX);
-        Documents { corpus: Arc::clone(self), filter, left, file: 0, block: 0, row: 0, reader: None, rows: None }
+        Documents {
+            corpus: Arc::clone(self),
+            filter,
+            left,
+            file: 0,
+            block: 0,
+            row: 0,
+            reader: None,
+            rows: None,
+        }
     }
 
     /// The document in a row, or why there is none. A bad row is an error under [`OnBadRow::Stop`].
@@ -195,9 +209,13 @@ impl Corpus {
         Ok(Err(Nothing::Bad))
     }
 
-    fn select<'a>(&self, text: Cow<'a, [u8]>, filter: &Filter) -> std::result::Result<Cow<'a, [u8]>, Nothing> {
+    fn select<'a>(
+        &self,
+        text: Cow<'a, [u8]>,
+        filter: &Filter,
+    ) -> std::result::Result<Cow<'a, [u8]>, Nothing> {
         if filter.part != Part::All && (self.config.hold_out > 0.0 || filter.part == Part::HeldOut) {
-            let held_out = fraction(xxh3_64(&text)) < self.config.hold_out;
+            let held_out = fraction(document_hash(&text)) < self.config.hold_out;
             if held_out != (filter.part == Part::HeldOut) {
                 return Err(Nothing::HeldOut);
             }
@@ -227,7 +245,9 @@ impl Corpus {
         let field = &self.config.text_field;
         DataError::invalid(
             format!("{what} holds no documents: {files} files were read, every row is empty or bad"),
-            format!("check the files with `neat-data inspect` and that text_field = \"{field}\" names the text"),
+            format!(
+                "check the files with `neat-data inspect` and that text_field = \"{field}\" names the text"
+            ),
         )
     }
 }

@@ -45,8 +45,9 @@ impl Draws {
         let config = corpus.config();
         let mixture = mixture(&corpus)?;
         let sources = (0u32..).zip(&corpus.manifest().sources);
-        let mut files: Vec<Vec<FileId>> =
-            sources.map(|(source, files)| (0..files.len()).map(|file| FileId { source, file }).collect()).collect();
+        let mut files: Vec<Vec<FileId>> = sources
+            .map(|(source, files)| (0..files.len()).map(|file| FileId { source, file }).collect())
+            .collect();
         if mixture.is_none() {
             files = vec![files.concat()];
         }
@@ -103,9 +104,10 @@ pub(crate) fn epochs(corpus: &Corpus, draws: u64) -> Result<Vec<f64>> {
     let rows = corpus.manifest().sources.iter().map(rows);
     Ok(match mixture(corpus)? {
         None => vec![draws as f64 / rows.sum::<u64>().max(1) as f64],
-        Some(mixture) => {
-            rows.zip(mixture.shares()).map(|(rows, share)| draws as f64 * share / rows.max(1) as f64).collect()
-        }
+        Some(mixture) => rows
+            .zip(mixture.shares())
+            .map(|(rows, share)| draws as f64 * share / rows.max(1) as f64)
+            .collect(),
     })
 }
 
@@ -209,7 +211,9 @@ impl Pool {
         let open = self.readers.iter().position(|(open, _)| *open == file);
         let entry = match open {
             Some(place) => self.readers.remove(place),
-            None => (file, source::open(self.files[file as usize].entry(corpus), &corpus.config().text_field)?),
+            None => {
+                (file, source::open(self.files[file as usize].entry(corpus), &corpus.config().text_field)?)
+            }
         };
         if self.readers.len() == MAX_OPEN_FILES {
             self.readers.remove(0);

@@ -95,8 +95,11 @@ struct State {
 impl Snapshot {
     /// The beginning of a stream.
     pub(crate) fn start(lanes: usize, sources: usize) -> Self {
-        let counters =
-            Counters { source_documents: vec![0; sources], source_bytes: vec![0; sources], ..Counters::default() };
+        let counters = Counters {
+            source_documents: vec![0; sources],
+            source_bytes: vec![0; sources],
+            ..Counters::default()
+        };
         Self { next_draw: 0, next_row: 0, lanes: vec![None; lanes], counters }
     }
 
@@ -123,13 +126,17 @@ impl Snapshot {
     ) -> Result<Self> {
         let refuse = |message: String, hint: &str| DataError::invalid(message, hint);
         let unreadable = |error: serde_json::Error| {
-            refuse(format!("the stream's state cannot be read: {error}"), "it belongs to another version or is damaged")
+            refuse(
+                format!("the stream's state cannot be read: {error}"),
+                "it belongs to another version or is damaged",
+            )
         };
         let value: Value = serde_json::from_str(json).map_err(unreadable)?;
         let version = value.get("version").and_then(Value::as_u64);
         if version != Some(STATE_VERSION) {
             let found = version.map_or("no version".to_owned(), |version| format!("version {version}"));
-            let message = format!("the stream's state has {found}; this program reads version {STATE_VERSION}");
+            let message =
+                format!("the stream's state has {found}; this program reads version {STATE_VERSION}");
             return Err(refuse(message, "continue with the program that wrote it, or start the data afresh"));
         }
         let state: State = serde_json::from_value(value).map_err(unreadable)?;

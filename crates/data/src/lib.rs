@@ -15,7 +15,7 @@ mod source;
 mod stream;
 mod windows;
 
-pub use corpus::{BadRow, Corpus, CorpusConfig, Documents, OnBadRow, Part};
+pub use corpus::{BadRow, Corpus, CorpusConfig, Documents, OnBadRow, Part, document_hash};
 pub use error::{DataError, Result};
 pub use hash::HashTables;
 pub use lanes::Counters;

@@ -69,7 +69,7 @@ impl Manifest {
     /// Computes the digest over the scanned files.
     pub fn new(sources: Vec<Vec<FileEntry>>) -> Self {
         let mut hash = Xxh3::new();
-        let mut number = |hash: &mut Xxh3, value: u64| hash.update(&value.to_le_bytes());
+        let number = |hash: &mut Xxh3, value: u64| hash.update(&value.to_le_bytes());
         number(&mut hash, DIGEST_VERSION);
         for files in &sources {
             number(&mut hash, files.len() as u64);

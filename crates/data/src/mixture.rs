@@ -39,7 +39,10 @@ impl Mixture {
         }
         let valid = |weight: &f64| weight.is_finite() && *weight >= 0.0;
         if let Some(weight) = weights.iter().find(|weight| !valid(weight)) {
-            return Err(DataError::invalid(format!("{weight} is not a weight"), "weights are numbers of 0 or more"));
+            return Err(DataError::invalid(
+                format!("{weight} is not a weight"),
+                "weights are numbers of 0 or more",
+            ));
         }
         let draws: Vec<f64> =
             weights.iter().zip(mean_bytes).map(|(weight, mean)| weight / mean.max(1.0)).collect();
@@ -72,7 +75,8 @@ impl Mixture {
         let before = self.counts(number * BLOCK_DRAWS);
         let after = self.counts((number + 1) * BLOCK_DRAWS);
         let quotas = before.iter().zip(&after).map(|(before, after)| (after - before) as usize);
-        let dealt: Vec<u32> = (0u32..).zip(quotas).flat_map(|(source, quota)| std::iter::repeat_n(source, quota)).collect();
+        let dealt: Vec<u32> =
+            (0u32..).zip(quotas).flat_map(|(source, quota)| std::iter::repeat_n(source, quota)).collect();
         let permutation = Permutation::new(BLOCK_DRAWS, key(&[self.key, number]));
         let mut given = vec![0; before.len()];
         let draws = (0..BLOCK_DRAWS).map(|draw| {

@@ -49,7 +49,13 @@ pub(crate) struct Packer {
 
 impl Packer {
     /// A packer that keeps what it needs to go back `kept_batches` batches without reading.
-    pub(crate) fn new(corpus: Arc<Corpus>, preparer: Preparer, draws: Draws, start: Snapshot, kept_batches: usize) -> Self {
+    pub(crate) fn new(
+        corpus: Arc<Corpus>,
+        preparer: Preparer,
+        draws: Draws,
+        start: Snapshot,
+        kept_batches: usize,
+    ) -> Self {
         Self {
             corpus,
             preparer,
@@ -97,7 +103,8 @@ impl Packer {
     /// Reads the documents of a restored state again, in the order of draws: neighbours share blocks.
     fn reopen(&mut self) -> Result<()> {
         let closed = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.opened.is_none());
-        let mut lanes: Vec<usize> = (0..self.now.lanes.len()).filter(|lane| closed(&self.now.lanes[*lane])).collect();
+        let mut lanes: Vec<usize> =
+            (0..self.now.lanes.len()).filter(|lane| closed(&self.now.lanes[*lane])).collect();
         lanes.sort_unstable_by_key(|lane| self.now.lanes[*lane].as_ref().map(|lane| lane.draw));
         for index in lanes {
             let Some(draw) = self.now.lanes[index].as_ref().map(|lane| lane.draw) else { continue };
@@ -166,8 +173,17 @@ impl Packer {
     }
 
     /// Writes the lane's next piece; false when the row is to be left as it is.
-    fn place(&mut self, lane: usize, row: &mut RowBuffer<'_>, shape: Shape, room: &mut Room, document: i32) -> bool {
-        let Some(Lane { offset, opened: Some(opened), .. }) = self.now.lanes[lane].as_mut() else { return false };
+    fn place(
+        &mut self,
+        lane: usize,
+        row: &mut RowBuffer<'_>,
+        shape: Shape,
+        room: &mut Room,
+        document: i32,
+    ) -> bool {
+        let Some(Lane { offset, opened: Some(opened), .. }) = self.now.lanes[lane].as_mut() else {
+            return false;
+        };
         let (start, length) = (*offset, opened.document.bytes.len());
         let Some(end) = cut(&self.preparer, &opened.document, start, *room, shape) else { return false };
         let at = shape.positions - room.positions;

@@ -68,7 +68,12 @@ pub struct WindowStream {
 
 impl WindowStream {
     /// A stream from the beginning, or from a state that [`WindowStream::state`] gave.
-    pub fn new(corpus: Arc<Corpus>, preparer: Preparer, config: StreamConfig, state: Option<&str>) -> Result<Self> {
+    pub fn new(
+        corpus: Arc<Corpus>,
+        preparer: Preparer,
+        config: StreamConfig,
+        state: Option<&str>,
+    ) -> Result<Self> {
         if config.lanes == 0 || !(0.0..1.0).contains(&config.skip_hash_below) {
             return Err(DataError::invalid(
                 format!("lanes = {}, skip_hash_below = {} cannot be", config.lanes, config.skip_hash_below),
@@ -101,7 +106,12 @@ impl WindowStream {
         Ok(windows)
     }
 
-    fn receive(&self, inner: &mut Inner, shape: Shape, interrupted: &mut dyn FnMut() -> Result<()>) -> Message {
+    fn receive(
+        &self,
+        inner: &mut Inner,
+        shape: Shape,
+        interrupted: &mut dyn FnMut() -> Result<()>,
+    ) -> Message {
         if inner.running.as_ref().is_some_and(|running| running.shape != shape) {
             inner.stop();
         }
@@ -121,7 +131,10 @@ impl WindowStream {
                 Err(RecvTimeoutError::Timeout) => interrupted()?,
                 Err(RecvTimeoutError::Disconnected) => {
                     inner.stop();
-                    return Err(DataError::invalid("the prefetch thread ended unexpectedly", "this is a fault of NEAT"));
+                    return Err(DataError::invalid(
+                        "the prefetch thread ended unexpectedly",
+                        "this is a fault of NEAT",
+                    ));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Compression, Format, Rows, RowText, ScanSink, compress, detect, jsonl, parquet, place};
+use super::{Compression, Format, RowText, Rows, ScanSink, compress, detect, jsonl, parquet, place};
 use super::{Fault, local::io_error};
 use crate::{DataError, Result};
 

@@ -13,8 +13,9 @@ use super::{Fault, RowText, strip_bom};
 /// Invalid UTF-8, lone surrogates, a missing field and a value that is not a string are faults. Of a repeated
 /// field the last value counts, as in Python.
 pub(crate) fn text<'a>(line: &'a [u8], field: &str) -> RowText<'a> {
-    let line = str::from_utf8(strip_bom(line))
-        .map_err(|error| Fault::Other(format!("invalid UTF-8 at byte {} of the line", error.valid_up_to())))?;
+    let line = str::from_utf8(strip_bom(line)).map_err(|error| {
+        Fault::Other(format!("invalid UTF-8 at byte {} of the line", error.valid_up_to()))
+    })?;
     if line.trim_ascii().is_empty() {
         return Ok(None);
     }
@@ -164,7 +165,10 @@ mod tests {
     #[test]
     fn faults_say_what_is_wrong() {
         assert!(fault(br#"{"text": 3}"#).contains("expected a string or null"));
-        assert!(fault(br#"{"text": "\ud800"}"#).contains("surrogate") || fault(br#"{"text": "\ud800"}"#).contains("hex"));
+        assert!(
+            fault(br#"{"text": "\ud800"}"#).contains("surrogate")
+                || fault(br#"{"text": "\ud800"}"#).contains("hex")
+        );
         assert!(fault(b"{\"text\": \"\xff\"}").contains("invalid UTF-8 at byte 10"));
         assert!(fault(br#"{"body": "x", "id": 1}"#).contains("`body`, `id`"));
         assert!(fault(br#"{"text": "x"} {"text": "y"}"#).contains("trailing"));

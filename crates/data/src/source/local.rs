@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 32;
 
 /// The files that `patterns` name: a file as it is, a folder with everything below it (hidden names left out),
 /// or a glob such as `data/**/*.jsonl`. Each pattern's files are sorted by path; a file named twice counts once.
-pub fn expand(patterns: &[String]) -> Result<Vec<PathBuf>> {
+pub(crate) fn expand(patterns: &[String]) -> Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for pattern in patterns {
         let found = expand_one(pattern)?;

@@ -21,7 +21,7 @@ use crate::manifest::FileEntry;
 use crate::{DataError, Result};
 
 pub use compress::Compression;
-pub use local::expand;
+pub(crate) use local::expand;
 pub(crate) use records::Records;
 
 /// What a file holds, found from its first bytes.

@@ -76,7 +76,9 @@ impl ChunkReader for FileAt {
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         // Checked before the allocation: a damaged header may ask for anything.
         if start.checked_add(length as u64).is_none_or(|end| end > self.length) {
-            return Err(ParquetError::EOF(format!("{length} bytes at {start} reach past the end of the file")));
+            return Err(ParquetError::EOF(format!(
+                "{length} bytes at {start} reach past the end of the file"
+            )));
         }
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, start)?;
@@ -112,7 +114,9 @@ impl Column {
         let Some(value) = &self.values[index] else { return Ok(None) };
         match str::from_utf8(value.data()) {
             Ok(text) => Ok(Some(Cow::Borrowed(text.as_bytes()))),
-            Err(error) => Err(Fault::Other(format!("invalid UTF-8 at byte {} of the text", error.valid_up_to()))),
+            Err(error) => {
+                Err(Fault::Other(format!("invalid UTF-8 at byte {} of the text", error.valid_up_to())))
+            }
         }
     }
 }
@@ -156,8 +160,12 @@ impl ParquetReader {
     fn read(&self, group: usize) -> Result<Column> {
         let size = self.chunk(group).uncompressed_size();
         if size > MAX_ROW_GROUP_BYTES {
-            let message = format!("row group {} of `{}` holds {size} bytes of text", group + 1, self.path.display());
-            return Err(DataError::invalid(message, "write the file with smaller row groups (2 GiB is the limit)"));
+            let message =
+                format!("row group {} of `{}` holds {size} bytes of text", group + 1, self.path.display());
+            return Err(DataError::invalid(
+                message,
+                "write the file with smaller row groups (2 GiB is the limit)",
+            ));
         }
         let place = format!("row group {}", group + 1);
         let rows = self.metadata().row_group(group).num_rows() as usize;
@@ -208,9 +216,13 @@ fn read_values(reader: ColumnReader, defined: i16, rows: usize) -> ParquetResult
 fn text_column(path: &Path, metadata: &ParquetMetaData, field: &str) -> Result<usize> {
     let schema = metadata.file_metadata().schema_descr();
     let leaf = schema.columns().iter().position(|column| column.path().parts()[0] == field);
-    let Some(leaf) = leaf else { return Err(super::no_such_field(path, "column", field, &columns(metadata))) };
+    let Some(leaf) = leaf else {
+        return Err(super::no_such_field(path, "column", field, &columns(metadata)));
+    };
     let column = schema.column(leaf);
-    if column.physical_type() != PhysicalType::BYTE_ARRAY || column.max_rep_level() > 0 || column.path().parts().len() > 1
+    if column.physical_type() != PhysicalType::BYTE_ARRAY
+        || column.max_rep_level() > 0
+        || column.path().parts().len() > 1
     {
         let message = format!("column `{field}` of `{}` does not hold text", path.display());
         let hint = format!("the columns are {}", super::list_names(&columns(metadata)));
@@ -252,7 +264,9 @@ pub(crate) fn scan(path: &Path, field: &str) -> Result<FileEntry> {
     }
     let text_bytes = text_bytes(&reader, &blocks)?;
     let nulls: u64 = (0..blocks.len())
-        .filter_map(|group| reader.chunk(group).statistics().and_then(parquet::file::statistics::Statistics::null_count_opt))
+        .filter_map(|group| {
+            reader.chunk(group).statistics().and_then(parquet::file::statistics::Statistics::null_count_opt)
+        })
         .sum();
     Ok(FileEntry {
         path: path.to_owned(),

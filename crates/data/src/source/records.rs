@@ -55,7 +55,9 @@ fn row_text<'a>(format: Format, record: &'a [u8], field: &str) -> RowText<'a> {
         Format::Jsonl => jsonl::text(record, field),
         Format::Text | Format::Parquet => match str::from_utf8(record) {
             Ok(text) => Ok((!text.is_empty()).then_some(text.as_bytes().into())),
-            Err(error) => Err(Fault::Other(format!("invalid UTF-8 at byte {} of the piece", error.valid_up_to()))),
+            Err(error) => {
+                Err(Fault::Other(format!("invalid UTF-8 at byte {} of the piece", error.valid_up_to())))
+            }
         },
     }
 }
@@ -166,7 +168,17 @@ pub(crate) fn scan(
     let Scan { mut blocks, hash, documents, text_bytes, .. } = scan;
     blocks.retain(|block| block.rows > 0);
     let digest = format!("{:032x}", hash.digest128());
-    Ok(FileEntry { path: path.to_owned(), format, compression, file_bytes, rows, documents, text_bytes, digest, blocks })
+    Ok(FileEntry {
+        path: path.to_owned(),
+        format,
+        compression,
+        file_bytes,
+        rows,
+        documents,
+        text_bytes,
+        digest,
+        blocks,
+    })
 }
 
 /// A scan under way.
@@ -298,9 +310,9 @@ impl RecordReader {
         records.bytes.reserve(block.bytes.min(4 * BLOCK_BYTES) as usize);
         let mut bytes = 0;
         while let Some(cutter) = self.cutter.as_mut().filter(|_| records.len() < block.rows as usize) {
-            let taken = cutter
-                .next(&mut records.bytes)
-                .map_err(|error| compress::damaged(&self.path, self.compression, block.offset + bytes, &error))?;
+            let taken = cutter.next(&mut records.bytes).map_err(|error| {
+                compress::damaged(&self.path, self.compression, block.offset + bytes, &error)
+            })?;
             let Some(taken) = taken else { break };
             if taken.too_long {
                 records.too_long.push(records.len());
