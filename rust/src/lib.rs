@@ -1,9 +1,12 @@
 //! Python bindings of NEAT: the list of exports. No algorithm lives here.
 
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 extracts arguments by value")]
+
 use pyo3::prelude::*;
 
 mod corpus;
 mod error;
+mod ngram;
 mod prepare;
 mod stream;
 
@@ -13,6 +16,10 @@ mod _native {
 
     #[pymodule_export]
     use crate::corpus::{Corpus, Documents, inspect};
+    #[pymodule_export]
+    use crate::ngram::{CrossFit, NgramModel, Patcher};
+    #[pymodule_export]
+    use crate::prepare::Preparer;
     #[pymodule_export]
     use crate::stream::WindowStream;
 

@@ -2,7 +2,9 @@
 
 mod corpus;
 mod draws;
+mod entropy;
 mod error;
+mod folds;
 mod hash;
 mod lanes;
 mod manifest;
@@ -16,14 +18,16 @@ mod stream;
 mod windows;
 
 pub use corpus::{BadRow, Corpus, CorpusConfig, Documents, OnBadRow, Part, document_hash};
+pub use entropy::{Distribution, NgramModel, Target, calibrate};
 pub use error::{DataError, Result};
+pub use folds::CrossFit;
 pub use hash::HashTables;
 pub use lanes::Counters;
 pub use manifest::{Block, FileEntry, Manifest};
 pub use mixture::Mixture;
 pub use order::Permutation;
 pub use patch::{Patcher, Rule};
-pub use prepare::{Prepared, Preparer, Span};
+pub use prepare::{Prepared, Preparer, Segment, Span};
 pub use source::inspect::{FirstBad, Inspection, inspect};
 pub use source::{Compression, Format};
 pub use stream::{Shape, StreamConfig, WindowStream};

@@ -104,7 +104,8 @@ impl Patcher {
         serde_json::json!(self).to_string()
     }
 
-    fn check(&self) -> Result<()> {
+    /// Refuses numbers that no rule can use.
+    pub(crate) fn check(&self) -> Result<()> {
         if self.max_length == 0 || self.stride == 0 {
             return Err(DataError::invalid(
                 format!("max_length = {} and stride = {} must be at least 1", self.max_length, self.stride),

@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 
+use crate::folds::CrossFit;
 use crate::hash::HashTables;
 use crate::patch::Patcher;
-use crate::windows::{BOS, NOT_SCORED, RowBuffer, RowShape};
+use crate::windows::{BOS, FEATURES, NOT_SCORED, RowBuffer, RowShape, Windows};
 use crate::{DataError, Result};
 
 /// A document ready to be cut into segments.
@@ -32,6 +33,15 @@ pub struct Span {
     pub score_from: usize,
 }
 
+/// A span of the document with index `document`, as a piece of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Index of the document among those prepared.
+    pub document: usize,
+    /// What of it to write and to score.
+    pub span: Span,
+}
+
 /// Turns documents into rows. Cheap to clone and share between threads.
 #[derive(Debug, Clone)]
 pub struct Preparer {
@@ -40,37 +50,61 @@ pub struct Preparer {
 
 #[derive(Debug)]
 struct Inner {
+    models: Option<CrossFit>,
     patcher: Patcher,
     hashes: HashTables,
+    features: bool,
 }
 
 impl Preparer {
-    /// A preparer for the rules that read no entropies.
-    pub fn without_models(patcher: Patcher, hashes: HashTables) -> Result<Self> {
-        if patcher.rule.needs_entropies() {
+    /// A preparer whose patch starts and, with `features`, whose rows come from n-gram models. The rules that read no
+    /// entropies do without models.
+    pub fn new(
+        models: Option<CrossFit>,
+        patcher: Patcher,
+        hashes: HashTables,
+        features: bool,
+    ) -> Result<Self> {
+        if models.is_none() && (features || patcher.rule.needs_entropies()) {
+            let what = if features { "features" } else { "patch rule" };
             return Err(DataError::invalid(
-                format!("the rule `{}` needs an n-gram model", patcher.rule.name()),
-                "train one, or use the rule `space`, `stride` or `byte`",
+                format!("the {what} (rule `{}`) need an n-gram model", patcher.rule.name()),
+                "train one, or use the rule `space`, `stride` or `byte` without features",
             ));
         }
-        Ok(Self { inner: Arc::new(Inner { patcher, hashes }) })
+        Ok(Self { inner: Arc::new(Inner { models, patcher, hashes, features }) })
+    }
+
+    /// A preparer for the rules that read no entropies.
+    pub fn without_models(patcher: Patcher, hashes: HashTables) -> Result<Self> {
+        Self::new(None, patcher, hashes, false)
     }
 
     /// The optional arrays that its rows carry.
     pub fn shape(&self) -> RowShape {
-        RowShape { tables: self.inner.hashes.num_tables(), features: false }
+        RowShape { tables: self.inner.hashes.num_tables(), features: self.inner.features }
     }
 
     /// The fold of a document, `None` when there are no fold models.
-    pub fn fold_of(&self, _bytes: &[u8]) -> Option<u32> {
-        None
+    pub fn fold_of(&self, bytes: &[u8]) -> Option<u32> {
+        self.inner.models.as_ref()?.fold_of(bytes)
     }
 
     /// Decides the patch starts. `fold` chooses the model that has not seen that fold; `None` is the full model.
-    pub fn prepare(&self, bytes: Vec<u8>, _fold: Option<u32>) -> Prepared {
+    ///
+    /// # Panics
+    /// If there is no such fold.
+    pub fn prepare(&self, bytes: Vec<u8>, fold: Option<u32>) -> Prepared {
+        let model = fold.map_or(0, |fold| fold + 1);
+        let entropies = match &self.inner.models {
+            Some(models) if self.inner.patcher.rule.needs_entropies() => {
+                models.model(model).entropies(&bytes)
+            }
+            _ => Vec::new(),
+        };
         let mut starts = vec![false; bytes.len() + 1];
-        self.inner.patcher.fill(&bytes, &[], &mut starts);
-        Prepared { bytes, starts, model: 0 }
+        self.inner.patcher.fill(&bytes, &entropies, &mut starts);
+        Prepared { bytes, starts, model }
     }
 
     /// Writes the segment `[s, e)` of `doc` to the positions from `at` on and to the patch slots from `first_patch` on,
@@ -97,6 +131,10 @@ impl Preparer {
         if tables > 0 {
             self.inner.hashes.fill(&doc.bytes, s, &mut row.hashes[at * tables..(at + e - s) * tables]);
         }
+        if let (Some(models), true) = (&self.inner.models, self.inner.features) {
+            let features = &mut row.features[at * FEATURES..(at + e - s) * FEATURES];
+            models.model(doc.model).features(&doc.bytes, s, features);
+        }
         patches
     }
 
@@ -115,6 +153,49 @@ impl Preparer {
             }
         }
         Some(end)
+    }
+
+    /// Rows of the given segments, each row's one after the other from its first position on.
+    pub fn pack(
+        &self,
+        documents: &[Prepared],
+        rows: &[Vec<Segment>],
+        positions: usize,
+        patches: usize,
+    ) -> Result<Windows> {
+        let mut windows = Windows::new(rows.len(), positions, patches, self.shape());
+        for (index, segments) in rows.iter().enumerate() {
+            let (mut at, mut slot) = (0, 0);
+            let mut row = windows.row_mut(index);
+            for (number, segment) in segments.iter().enumerate() {
+                let Span { start, end, score_from } = segment.span;
+                let doc =
+                    documents.get(segment.document).filter(|doc| start < end && end <= doc.starts.len());
+                let Some(doc) = doc else {
+                    return Err(DataError::invalid(
+                        format!(
+                            "row {index}: there is no span [{start}, {end}) of document {}",
+                            segment.document
+                        ),
+                        "spans are not empty and end at most one past the document's last byte",
+                    ));
+                };
+                let (room, slots) = (positions - at, patches.saturating_sub(slot + 1));
+                if self.fit(doc, start, end, room, slots) != Some(end) {
+                    return Err(DataError::invalid(
+                        format!(
+                            "row {index}: span [{start}, {end}) needs more than {room} positions and {slots} patches"
+                        ),
+                        "ask `Preparer.spans` for spans that fit",
+                    ));
+                }
+                slot += self.write(doc, start, end, &mut row, at, slot, number as i32);
+                let context = score_from.clamp(start, end) - start;
+                row.targets[at..at + context].fill(NOT_SCORED);
+                at += end - start;
+            }
+        }
+        Ok(windows)
     }
 
     /// Covers the targets `[0, n + 1)` of one document with spans that fit a row of `positions` positions and `patches`
