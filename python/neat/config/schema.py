@@ -25,7 +25,8 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What the name of a run looks like; it is also the name of a directory."""
 
 __all__ = [
-    "NAME", "Checkpoint", "Config", "Data", "Network", "Ngram", "Optim", "Patcher", "Runtime", "Train", "sections", "settings",
+    "NAME", "Checkpoint", "Config", "Data", "Network", "Ngram", "Optim", "Patcher", "Runtime", "Train",
+    "sections", "settings",
 ]  # fmt: skip
 
 
