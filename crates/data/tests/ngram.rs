@@ -200,15 +200,15 @@ fn calibration_reaches_the_mean_length() {
     for rule in [Rule::Global, Rule::Monotonic, Rule::Both] {
         let target = Target { rule, mean_length: 4.5, max_length: 12, stride: 4, sample_bytes: 1 << 20 };
         let patcher = calibrate(&cross, &documents, target).expect("within reach");
-        let (mut bytes, mut patches) = (0, 0);
+        let (mut bytes, mut count) = (0, 0);
         for document in &documents {
             let fold = cross.fold_of(document).expect("cross-fitted");
             let entropies = cross.model(fold + 1).entropies(document);
             let starts = patcher.starts(document, Some(&entropies)).expect("lengths agree");
             bytes += document.len();
-            patches += starts[..document.len()].iter().filter(|&&start| start).count();
+            count += starts[..document.len()].iter().filter(|&&start| start).count();
         }
-        let mean = bytes as f64 / patches as f64;
+        let mean = bytes as f64 / count as f64;
         assert!((mean / 4.5 - 1.0).abs() < 0.02, "{rule:?} gives {mean}");
         assert!((mean - patcher.mean_length.expect("calibrated")).abs() < 1e-9);
     }

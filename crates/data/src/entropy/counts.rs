@@ -255,10 +255,10 @@ mod tests {
                     context = push(context, u64::from(byte), order);
                 }
             }
-            let counted = counter.finish();
-            assert!(counted.iter().eq(expected));
-            assert!(counted.merged(&counted).without(&counted).iter().eq(counted.iter()));
-            assert!(counted.without(&counted).keys.is_empty());
+            let sum = counter.finish();
+            assert!(sum.iter().eq(expected));
+            assert!(sum.merged(&sum).without(&sum).iter().eq(sum.iter()));
+            assert!(sum.without(&sum).keys.is_empty());
         }
     }
 }
