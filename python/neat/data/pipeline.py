@@ -7,7 +7,6 @@ models that have not seen it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -61,8 +60,8 @@ def open_text(config: Config) -> Text:
     config.require_sources()
     corpus = open_corpus(config)
     validation = _validation(config, corpus)
-    models, trained_share = _models(config, corpus)
-    patcher = _patcher(config, models, corpus)
+    models, documents, trained_share = _models(config, corpus)
+    patcher = _patcher(config, models, documents)
     preparer = make_preparer(config, models, patcher)
     return Text(corpus, models, patcher, preparer, validation, trained_share)
 
@@ -112,31 +111,36 @@ def _validation(config: Config, corpus: _native.Corpus) -> list[bytes]:
     return documents
 
 
-def _models(config: Config, corpus: _native.Corpus) -> tuple[_native.CrossFit, float]:
+def _models(config: Config, corpus: _native.Corpus) -> tuple[_native.CrossFit, list[bytes], float]:
+    """The n-gram models, the documents to calibrate on, and the share of documents set aside for them."""
     ngram = config.ngram
+    share = ngram.max_bytes / corpus.num_bytes if corpus.num_bytes > ngram.max_bytes else 0.0
+    documents = list(corpus.documents("train", hash_below=share or None))
+    if not documents:
+        raise DataError(
+            f"no document falls into the {ngram.max_bytes} bytes set aside for the n-gram model",
+            hint="raise ngram.max_bytes",
+        )
     if ngram.model:
-        return _native.CrossFit.single(_native.NgramModel.load(str(Path(ngram.model)))), 0.0
-    if corpus.num_bytes > ngram.max_bytes:
-        share = ngram.max_bytes / corpus.num_bytes
-        documents = list(corpus.documents("train", hash_below=share))
-        if not documents:
-            raise DataError(
-                f"no document falls into the {ngram.max_bytes} bytes set aside for the n-gram model",
-                hint="raise ngram.max_bytes",
-            )
-        return _native.CrossFit.single(_native.NgramModel.train_bytes(documents, ngram.order)), share
-    needs_folds = config.network.ngram_features or (config.network.patches and config.patcher.rule in ENTROPY_RULES)
-    if not needs_folds:
-        return _native.CrossFit.single(_native.NgramModel.train(corpus, ngram.order)), 0.0
-    return _native.CrossFit.train(corpus, ngram.order, ngram.folds), 0.0
+        return _native.CrossFit.single(_native.NgramModel.load(ngram.model)), documents, 0.0
+    if share or not _needs_folds(config):
+        return _native.CrossFit.single(_native.NgramModel.train_bytes(documents, ngram.order)), documents, share
+    return _native.CrossFit.train_bytes(documents, ngram.order, ngram.folds), documents, 0.0
 
 
-def _patcher(config: Config, models: _native.CrossFit, corpus: _native.Corpus) -> _native.Patcher:
+def _needs_folds(config: Config) -> bool:
+    """Whether the network sees what the n-gram model says of its training documents: as input or by the patches."""
+    network = config.network
+    return network.ngram_features or (network.patches and config.patcher.rule in ENTROPY_RULES)
+
+
+def _patcher(config: Config, models: _native.CrossFit, documents: list[bytes]) -> _native.Patcher:
     patcher = config.patcher
     if not config.network.patches:
-        return _native.Patcher("stride", stride=config.patcher.max_length, max_length=config.patcher.max_length)
+        # Rows of a flat network still carry patch slots; they are never read.
+        return _native.Patcher("byte", max_length=patcher.max_length)
     if patcher.rule not in ENTROPY_RULES:
         return _native.Patcher(patcher.rule, stride=patcher.stride, max_length=patcher.max_length)
-    return _native.Patcher.calibrate(
-        models, corpus, patcher.rule, patcher.mean_length, patcher.max_length, patcher.stride
+    return _native.Patcher.calibrate_bytes(
+        models, documents, patcher.rule, patcher.mean_length, patcher.max_length, patcher.stride
     )

@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights, read for evaluation and export (golf: 0.997 after warm-up)."""
+"""Exponential moving average of the weights, read for evaluation and export."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 
 class WeightAverage:
-    """`E <- E + (1 - decay^k)(w - E)` once every k steps; starts at the weights of the first update.
+    """`E <- E + (1 - d^k)(w - E)` once every k steps, with d = min(decay, t / (t + 10)) after t averaged steps.
+
+    The rising d keeps the horizon shorter than the run: early weights do not linger in the average of a short one.
 
     Args:
         model: The model whose parameters are averaged.
@@ -30,7 +32,8 @@ class WeightAverage:
         """Takes the weights after update number `step` into the average."""
         if step % self.every:
             return
-        share = 1.0 if self.updates == 0 else 1 - self.decay**self.every
+        averaged = self.updates * self.every
+        share = 1 - min(self.decay, averaged / (averaged + 10)) ** self.every
         torch._foreach_lerp_(self._average, self._live, share)
         self.updates += 1
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from neat.config.schema import Config
-from neat.errors import Exit
 from neat.events.rundir import open_run
 from neat.model.batch import Batch
 from neat.model.losses import byte_loss
 from neat.optim import schedule
 from neat.train.build import build
+from neat.train.display import Display
 from neat.train.horizon import Clock
 from neat.train.report import Reporter
 from neat.train.saving import Saver
@@ -32,17 +32,17 @@ def run(config: Config, path: Path) -> int:
     Raises:
         NeatError: A mistake in settings or data, a damaged run, a run that diverged.
     """
-    with open_run(path, config) as directory, StopRequest() as stop:
-        reporter = Reporter(directory, config)
+    with open_run(path, config) as directory, directory.events() as events, StopRequest() as stop:
         trainer = build(config)
-        saver = Saver(trainer, directory)
-        reporter.begin(trainer, saver.restore())
+        saver = Saver(trainer, directory, events)
+        reporter = Reporter(directory, events, Display())
         with reporter.closing(trainer):
+            reporter.begin(trainer, resumed=saver.restore())
             if not train(trainer, reporter, saver, stop):
                 return reporter.stopped(trainer)
             reporter.evaluate(trainer)
             reporter.sample(trainer)
-        return Exit.DONE
+            return reporter.finished(trainer)
 
 
 def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest) -> bool:
