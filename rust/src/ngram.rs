@@ -1,5 +1,6 @@
 //! The n-gram model, its folds and the patcher.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -237,18 +238,10 @@ impl Patcher {
         document: PyBackedBytes,
         entropies: Option<PyReadonlyArray1<'py, f32>>,
     ) -> PyResult<Bound<'py, PyArray1<bool>>> {
-        let copied;
-        let values = match &entropies {
-            None => None,
-            Some(array) => match array.as_slice() {
-                Ok(values) => Some(values),
-                Err(_) => {
-                    copied = array.as_array().to_vec();
-                    Some(copied.as_slice())
-                }
-            },
-        };
-        let starts = py.detach(|| self.inner.starts(&document, values)).or_raise()?;
+        let strided = |array: &PyReadonlyArray1<'py, f32>| Cow::Owned(array.as_array().to_vec());
+        let values =
+            entropies.as_ref().map(|array| array.as_slice().map_or_else(|_| strided(array), Cow::Borrowed));
+        let starts = py.detach(|| self.inner.starts(&document, values.as_deref())).or_raise()?;
         Ok(starts.into_pyarray(py))
     }
 

@@ -42,6 +42,11 @@ impl HashTables {
         self.orders.len()
     }
 
+    /// `hash % rows`, without the division for a power of two.
+    fn reduce(&self, hash: u64) -> u64 {
+        if self.rows.is_power_of_two() { hash & (self.rows - 1) } else { hash % self.rows }
+    }
+
     /// Fills `out`, position-major `[positions, tables]`, for consecutive input positions.
     ///
     /// Position p is the input whose last byte has index p - 1; position 0 is the beginning of the document.
@@ -60,7 +65,7 @@ impl HashTables {
                     sum = sum.wrapping_add(entering).wrapping_mul(PRIME);
                     sum = sum.wrapping_sub(gone.wrapping_mul(leaving));
                 }
-                *row = (mix(sum.wrapping_add(salt)) % self.rows + offset) as i64;
+                *row = (self.reduce(mix(sum.wrapping_add(salt))) + offset) as i64;
             }
         }
     }

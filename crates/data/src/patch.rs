@@ -152,7 +152,11 @@ impl Patcher {
             Rule::Global => set(starts, entropies[1..].iter().map(|&now| now > threshold)),
             Rule::Monotonic => set(starts, rises().map(|(before, now)| now - before > increment)),
             Rule::Both => {
-                set(starts, rises().map(|(before, now)| now > threshold && now - before > increment));
+                let opens = |(before, now)| {
+                    let (high, rising) = (now > threshold, now - before > increment);
+                    high & rising
+                };
+                set(starts, rises().map(opens));
             }
             Rule::Space => {
                 let mut inside = false;

@@ -4,6 +4,7 @@
 //! only ever touches the positions it fills.
 
 use half::f16;
+use half::vec::HalfBitsVecExt;
 
 /// Input id of the beginning of a document.
 pub const BOS: i64 = 256;
@@ -105,7 +106,7 @@ impl Windows {
             patch_last: vec![0; slots],
             patch_length: vec![0; slots],
             hashes: vec![0; cells * shape.tables],
-            features: vec![f16::ZERO; if shape.features { cells * FEATURES } else { 0 }],
+            features: vec![0u16; if shape.features { cells * FEATURES } else { 0 }].reinterpret_into(),
         }
     }
 

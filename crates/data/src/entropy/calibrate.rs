@@ -102,14 +102,14 @@ fn search(patcher: &Patcher, sample: &[&[u8]], entropies: &[Vec<f32>], wanted: f
 
 /// Bytes by patches over the sample; the start of the byte after the last is not a patch of the document.
 fn mean_length(patcher: &Patcher, sample: &[&[u8]], entropies: &[Vec<f32>]) -> f64 {
-    let (mut length, mut patches) = (0usize, 0usize);
+    let (mut length, mut count) = (0usize, 0usize);
     let mut starts = Vec::new();
     for (index, bytes) in sample.iter().enumerate() {
         starts.clear();
         starts.resize(bytes.len() + 1, false);
         patcher.fill(bytes, entropies.get(index).map_or(&[], Vec::as_slice), &mut starts);
         length += bytes.len();
-        patches += starts[..bytes.len()].iter().filter(|&&start| start).count();
+        count += starts[..bytes.len()].iter().filter(|&&start| start).count();
     }
-    length as f64 / patches as f64
+    length as f64 / count as f64
 }

@@ -103,19 +103,20 @@ impl Counts {
 /// Counts documents one at a time in bounded extra memory.
 struct Counter {
     order: usize,
+    chunk: usize,
     pending: Vec<u64>,
     runs: Vec<Counts>,
 }
 
 impl Counter {
-    fn new(order: usize) -> Self {
-        Self { order, pending: Vec::new(), runs: Vec::new() }
+    fn new(order: usize, chunk: usize) -> Self {
+        Self { order, chunk, pending: Vec::new(), runs: Vec::new() }
     }
 
     fn add(&mut self, document: &[u8]) {
         let mut context = first_context(self.order);
-        for piece in document.chunks(CHUNK) {
-            if self.pending.len() + piece.len() > CHUNK {
+        for piece in document.chunks(self.chunk) {
+            if self.pending.len() + piece.len() > self.chunk {
                 self.flush();
             }
             for &byte in piece {
@@ -221,7 +222,7 @@ fn count_worker(
     workers: usize,
     owned: usize,
 ) -> Vec<Counts> {
-    let mut counters: Vec<_> = (0..owned).map(|_| Counter::new(order)).collect();
+    let mut counters: Vec<_> = (0..owned).map(|_| Counter::new(order, CHUNK)).collect();
     for (bucket, document) in documents {
         counters[bucket / workers].add(&document);
     }
@@ -231,4 +232,33 @@ fn count_worker(
 /// Waits for a scoped thread and passes its panic on.
 fn join<T>(handle: thread::ScopedJoinHandle<'_, T>) -> T {
     handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn counting_in_small_runs_is_counting() {
+        let documents: [&[u8]; 3] =
+            [b"abracadabra, said the magician, abracadabra", b"", b"\xff\x00\xff\x00"];
+        for order in 1..=MAX_ORDER {
+            let mut counter = Counter::new(order, 5);
+            let mut expected = BTreeMap::<u64, u32>::new();
+            for document in documents {
+                counter.add(document);
+                let mut context = first_context(order);
+                for &byte in document {
+                    *expected.entry((context << SYMBOL_BITS) | u64::from(byte)).or_default() += 1;
+                    context = push(context, u64::from(byte), order);
+                }
+            }
+            let sum = counter.finish();
+            assert!(sum.iter().eq(expected));
+            assert!(sum.merged(&sum).without(&sum).iter().eq(sum.iter()));
+            assert!(sum.without(&sum).keys.is_empty());
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub(crate) use counts::{Counts, count_documents};
 
 use crate::patch::Patcher;
 use crate::{DataError, Result};
-use counts::{SYMBOL_BITS, first_context, push};
+use counts::{MAX_ORDER, SYMBOL_BITS, first_context, push};
 use kneser_ney::{Level, STEPS_PER_NAT, Smoothed};
 use table::{ContextIndex, EntropyTable, WORD};
 
@@ -83,14 +83,14 @@ impl NgramModel {
 
     fn whole_distributions(&self) -> Vec<Distribution> {
         let mut empty = [self.smoothed[0].backoff[0] / 256.0; 256];
-        self.overwrite(0, 0, &mut empty);
-        (0..self.levels[1].contexts.len())
-            .map(|context| {
-                let mut whole = empty;
-                self.lengthen(1, context, &mut whole);
-                whole
-            })
-            .collect()
+        self.overwrite(0, 0, 1.0, &mut empty);
+        let lengthened = |context: usize| {
+            let backoff = self.smoothed[1].backoff[context];
+            let mut whole = empty.map(|p| p * backoff);
+            self.overwrite(1, context, 1.0, &mut whole);
+            whole
+        };
+        (0..self.levels[1].contexts.len()).map(lengthened).collect()
     }
 
     /// Bytes of context.
@@ -158,33 +158,40 @@ impl NgramModel {
         bytes.iter().enumerate().map(position_bits).sum()
     }
 
-    /// Writes the whole distribution after `context`, from the shortest stored suffix to the longest.
+    /// Writes the whole distribution after `context`.
+    ///
+    /// Looks up all suffixes before it reads any: the look-ups do not wait for one another.
     fn distribution(&self, context: u64, out: &mut Distribution) {
         let Some(shortest) = self.find(1, context) else {
             out.fill(self.smoothed[0].backoff[0] / 256.0);
-            return self.overwrite(0, 0, out);
+            return self.overwrite(0, 0, 1.0, out);
         };
-        *out = self.shortest[shortest];
-        for length in 2..=self.order {
-            let Some(place) = self.find(length, context) else { return };
-            self.lengthen(length, place, out);
+        let mut places = [0; MAX_ORDER + 1];
+        let mut longest = 1;
+        while longest < self.order {
+            let Some(place) = self.find(longest + 1, context) else { break };
+            longest += 1;
+            places[longest] = place;
+        }
+        // weights[m]: what all longer suffixes leave to the one of m bytes
+        let mut weights = [1.0; MAX_ORDER + 1];
+        for length in (2..=longest).rev() {
+            weights[length - 1] = weights[length] * self.smoothed[length].backoff[places[length]];
+        }
+        for (p, shortest) in out.iter_mut().zip(&self.shortest[shortest]) {
+            *p = shortest * weights[1];
+        }
+        for length in 2..=longest {
+            self.overwrite(length, places[length], weights[length], out);
         }
     }
 
-    /// Turns the distribution of a context into that of the one longer by a symbol.
-    fn lengthen(&self, length: usize, context: usize, out: &mut Distribution) {
-        let backoff = self.smoothed[length].backoff[context];
-        for p in out.iter_mut() {
-            *p *= backoff;
-        }
-        self.overwrite(length, context, out);
-    }
-
-    fn overwrite(&self, length: usize, context: usize, out: &mut Distribution) {
+    /// Sets the bytes seen after a stored context to their probabilities there, times `weight`.
+    fn overwrite(&self, length: usize, context: usize, weight: f32, out: &mut Distribution) {
         let entries = self.levels[length].entries(context);
         let probabilities = &self.smoothed[length].probabilities[entries.clone()];
         for (&symbol, &probability) in self.levels[length].symbols[entries].iter().zip(probabilities) {
-            out[symbol as usize] = probability;
+            out[symbol as usize] = probability * weight;
         }
     }
 

@@ -10,9 +10,9 @@ const BATCH: usize = 64;
 /// Positions before which a context may reach over the beginning of the document; eight for a load of one word.
 pub(crate) const WORD: usize = 8;
 
-/// Slots for `contexts` keys, at most two thirds full, and the shift that turns a hash into a slot.
+/// Slots for `contexts` keys, at most a third full, and the shift that turns a hash into a slot.
 fn size(contexts: usize) -> (usize, u32) {
-    let slots = (contexts * 3 / 2 + 1).next_power_of_two();
+    let slots = (contexts * 3 + 1).next_power_of_two();
     (slots, 64 - slots.trailing_zeros().max(1))
 }
 
@@ -139,39 +139,46 @@ impl EntropyTable {
     /// Entropies in nats at the positions [`WORD`]`..`, one for each window of eight bytes.
     pub(crate) fn fill(&self, bytes: &[u8], out: &mut [f32]) {
         let mut words = [0u64; BATCH];
-        let mut found = [0u64; BATCH];
+        let mut steps = [0u16; BATCH];
         for (batch, out) in out.chunks_mut(BATCH).enumerate() {
             let bytes = &bytes[batch * BATCH..];
             for (word, window) in words.iter_mut().zip(bytes.windows(WORD)).take(out.len()) {
                 *word = window.iter().rev().fold(0, |word, &byte| (word << 8) | u64::from(byte));
             }
-            self.touch(&words[..out.len()], &mut found);
-            for ((entropy, &word), &slot) in out.iter_mut().zip(&words).zip(&found) {
-                let steps = match self.longer.len() {
-                    0 => None,
-                    longer => matching(slot, word >> (64 - 8 * (longer + 2))),
-                };
-                *entropy = f32::from(steps.unwrap_or_else(|| self.search(word))) / STEPS_PER_NAT as f32;
+            self.look_up(&words[..out.len()], &mut steps);
+            for (entropy, &steps) in out.iter_mut().zip(&steps) {
+                *entropy = f32::from(steps) / STEPS_PER_NAT as f32;
             }
         }
     }
 
-    /// Loads the first slot of every longest context: independent loads, which the processor overlaps.
-    fn touch(&self, words: &[u64], found: &mut [u64; BATCH]) {
-        if let Some(longest) = self.longer.last() {
-            let unused = 64 - 8 * (self.longer.len() + 2);
-            for (slot, &word) in found.iter_mut().zip(words) {
-                *slot = longest.slots[home(word >> unused, longest.shift)];
-            }
-        }
-    }
-
-    fn search(&self, word: u64) -> u16 {
+    /// The entropies of a batch, the longest contexts of all positions first, then the next shorter ones of those that
+    /// had none: the loads of a level are independent, so that the processor overlaps them.
+    fn look_up(&self, words: &[u64], steps: &mut [u16; BATCH]) {
+        let mut pending: [u8; BATCH] = std::array::from_fn(|index| index as u8);
+        let mut num_pending = words.len();
+        let mut first_slots = [0u64; BATCH];
         for (index, level) in self.longer.iter().enumerate().rev() {
-            if let Some(entropy) = level.find(word >> (64 - 8 * (index + 3))) {
-                return entropy;
+            let unused = 64 - 8 * (index + 3);
+            for (slot, &at) in first_slots.iter_mut().zip(&pending[..num_pending]) {
+                *slot = level.slots[home(words[at as usize] >> unused, level.shift)];
             }
+            let mut missing = 0;
+            for place in 0..num_pending {
+                let at = pending[place];
+                let key = words[at as usize] >> unused;
+                let mut found = matching(first_slots[place], key);
+                if found.is_none() && first_slots[place] != 0 {
+                    found = level.find(key);
+                }
+                steps[at as usize] = found.unwrap_or_default();
+                pending[missing] = at;
+                missing += usize::from(found.is_none());
+            }
+            num_pending = missing;
         }
-        self.pairs[(word >> 48) as usize]
+        for &at in &pending[..num_pending] {
+            steps[at as usize] = self.pairs[(words[at as usize] >> 48) as usize];
+        }
     }
 }
