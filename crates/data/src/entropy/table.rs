@@ -10,9 +10,9 @@ const BATCH: usize = 64;
 /// Positions before which a context may reach over the beginning of the document; eight for a load of one word.
 pub(crate) const WORD: usize = 8;
 
-/// Slots for `contexts` keys, at most two thirds full, and the shift that turns a hash into a slot.
+/// Slots for `contexts` keys, at most a third full, and the shift that turns a hash into a slot.
 fn size(contexts: usize) -> (usize, u32) {
-    let slots = (contexts * 3 / 2 + 1).next_power_of_two();
+    let slots = (contexts * 3 + 1).next_power_of_two();
     (slots, 64 - slots.trailing_zeros().max(1))
 }
 

@@ -99,10 +99,11 @@ impl Reader<'_> {
     }
 
     fn read_parquet(&mut self, path: &Path) -> Result<()> {
-        self.report.columns = parquet::column_names(path)?;
+        (self.report.columns, self.report.rows) = parquet::outline(path)?;
         self.report.has_text_field = self.report.columns.iter().any(|name| name == self.field);
         let entry = super::scan(path, self.field, self)?;
         let mut reader = super::open(&entry, self.field)?;
+        self.report.rows = 0;
         for (index, block) in entry.blocks.iter().enumerate() {
             self.tick()?;
             let rows: Rows = reader.load(index)?;

@@ -1,7 +1,6 @@
 //! The text field of a line of JSON: other fields are skipped without being built.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
@@ -29,15 +28,36 @@ pub(crate) fn text<'a>(line: &'a [u8], field: &str) -> RowText<'a> {
 
 /// The names of an object's fields, sorted; empty when the line is no object.
 pub(crate) fn keys(line: &str) -> Vec<String> {
-    serde_json::from_str::<BTreeMap<String, IgnoredAny>>(line)
-        .map(|map| map.into_keys().collect())
-        .unwrap_or_default()
+    let mut deserializer = serde_json::Deserializer::from_str(line);
+    let mut names = deserializer.deserialize_map(KeysVisitor).unwrap_or_default();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
         Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+    }
+}
+
+/// Collects the field names of an object.
+struct KeysVisitor;
+
+impl<'de> Visitor<'de> for KeysVisitor {
+    type Value = Vec<String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut names = Vec::new();
+        while let Some((name, IgnoredAny)) = map.next_entry()? {
+            names.push(name);
+        }
+        Ok(names)
     }
 }
 

@@ -113,7 +113,7 @@ pub(crate) fn scan(path: &Path, field: &str, sink: &mut dyn ScanSink) -> Result<
 pub(crate) fn open(entry: &FileEntry, field: &str) -> Result<Box<dyn BlockReader>> {
     Ok(match entry.format {
         Format::Parquet => Box::new(parquet::ParquetReader::open(entry, field)?),
-        Format::Jsonl | Format::Text => Box::new(records::RecordReader::open(entry)?),
+        Format::Jsonl | Format::Text => Box::new(records::RecordReader::open(entry)),
     })
 }
 
@@ -179,11 +179,11 @@ fn list_names(names: &[String]) -> String {
     if names.is_empty() {
         return "no names at all".to_owned();
     }
-    let mut text = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let mut words: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
     if names.len() > SHOWN {
-        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+        words.push(format!("{} more", names.len() - SHOWN));
     }
-    text
+    words.join(", ")
 }
 
 /// The name closest to `wanted`, where one is close enough to be a slip.

@@ -236,11 +236,12 @@ fn columns(metadata: &ParquetMetaData) -> Vec<String> {
     schema.get_fields().iter().map(|field| field.name().to_owned()).collect()
 }
 
-/// The column names of a file, also of one without the text column.
-pub(crate) fn column_names(path: &Path) -> Result<Vec<String>> {
+/// Column names and rows of a file, also of one without the text column.
+pub(crate) fn outline(path: &Path) -> Result<(Vec<String>, u64)> {
     let file = FileAt::open(path)?;
     let reader = guarded(path, "footer", || SerializedFileReader::new(file))?;
-    Ok(columns(reader.metadata()))
+    let rows = reader.metadata().file_metadata().num_rows();
+    Ok((columns(reader.metadata()), u64::try_from(rows).unwrap_or(0)))
 }
 
 /// Tables the row groups from the footer; the text itself is not read.

@@ -18,7 +18,7 @@ const BLOCK_BYTES: u64 = 1 << 20;
 /// Longer lines are bad rows.
 const MAX_LINE_BYTES: usize = 64 << 20;
 /// Rows without the field that a scan sets aside until it knows whether any row has it.
-const MAX_HELD: usize = 1000;
+const MAX_HELD: u64 = 1000;
 
 /// The rows of one block: their bytes on end, unparsed.
 pub(crate) struct Records {
@@ -151,7 +151,9 @@ pub(crate) fn scan(
         hash: Xxh3::new(),
         documents: 0,
         text_bytes: 0,
+        missing: 0,
         held: Vec::new(),
+        keys: None,
     };
     let mut cutter = Cutter::new(compress::open(path, compression)?, format);
     let mut record = Vec::new();
@@ -191,8 +193,11 @@ struct Scan<'a> {
     hash: Xxh3,
     documents: u64,
     text_bytes: u64,
-    /// Rows without the field, as long as no row has it.
+    /// Rows without the field.
+    missing: u64,
+    /// The first of them, as long as no row has it, and the fields of the very first.
     held: Vec<(u64, Fault)>,
+    keys: Option<Vec<String>>,
 }
 
 impl Scan<'_> {
@@ -200,10 +205,7 @@ impl Scan<'_> {
         self.hash.update(record);
         self.hash.update(b"\n");
         self.extend_table(row, taken)?;
-        let text = match taken.too_long {
-            true => Err(too_long()),
-            false => row_text(self.format, record, self.field),
-        };
+        let text = if taken.too_long { Err(too_long()) } else { row_text(self.format, record, self.field) };
         self.sink.row(record, &text);
         match text {
             Ok(Some(text)) if !text.is_empty() => {
@@ -212,17 +214,26 @@ impl Scan<'_> {
                 self.release()
             }
             Ok(_) => Ok(()),
-            Err(fault @ Fault::Missing(_)) if self.documents == 0 && self.held.len() < MAX_HELD => {
-                self.held.push((row, fault));
-                Ok(())
-            }
-            Err(fault) => {
-                if matches!(fault, Fault::Missing(_)) {
-                    self.release()?;
-                }
-                self.report(row, &fault)
-            }
+            Err(fault @ Fault::Missing(_)) => self.missing(row, fault),
+            Err(fault) => self.report(row, &fault),
         }
+    }
+
+    /// A row without the field waits until some row has it: if none does, the setting is wrong and not the row.
+    fn missing(&mut self, row: u64, fault: Fault) -> Result<()> {
+        self.missing += 1;
+        if self.documents > 0 || self.missing > MAX_HELD {
+            return self.report(row, &fault);
+        }
+        if let (Fault::Missing(keys), None) = (&fault, &self.keys) {
+            self.keys = Some(keys.clone());
+        }
+        self.held.push((row, fault));
+        if self.missing == MAX_HELD { self.release().map_err(|_| self.no_such_field()) } else { Ok(()) }
+    }
+
+    fn no_such_field(&self) -> DataError {
+        super::no_such_field(self.path, "field", self.field, self.keys.as_deref().unwrap_or_default())
     }
 
     fn extend_table(&mut self, row: u64, taken: Taken) -> Result<()> {
@@ -250,14 +261,13 @@ impl Scan<'_> {
         self.sink.fault(self.path, row, place(self.format, row), fault)
     }
 
-    /// A file in which every row lacks the field is a wrong setting, whatever the policy on bad rows.
+    /// A file in which no row has the field is a wrong setting, whatever the policy on bad rows.
     fn finish(&mut self) -> Result<()> {
-        match self.held.first() {
-            Some((_, Fault::Missing(keys))) if self.documents == 0 => {
-                Err(super::no_such_field(self.path, "field", self.field, keys))
-            }
-            _ => self.release(),
+        let released = self.release();
+        if self.documents == 0 && self.missing > 0 {
+            return Err(self.no_such_field());
         }
+        released
     }
 }
 
@@ -275,15 +285,15 @@ pub(crate) struct RecordReader {
 
 impl RecordReader {
     /// Prepares to load blocks; the file is opened with the first.
-    pub(crate) fn open(entry: &FileEntry) -> Result<Self> {
-        Ok(Self {
+    pub(crate) fn open(entry: &FileEntry) -> Self {
+        Self {
             path: entry.path.clone(),
             format: entry.format,
             compression: entry.compression,
             blocks: entry.blocks.clone(),
             cutter: None,
             next_block: 0,
-        })
+        }
     }
 
     /// Stands before block `index` or, if compressed, before some block ahead of it.
