@@ -1,10 +1,27 @@
 //! Python bindings of NEAT: the list of exports. No algorithm lives here.
 
+#![allow(clippy::needless_pass_by_value, reason = "PyO3 extracts arguments by value")]
+
 use pyo3::prelude::*;
+
+mod corpus;
+mod error;
+mod ngram;
+mod prepare;
+mod stream;
 
 #[pymodule(gil_used = false)]
 mod _native {
     use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::corpus::{Corpus, Documents, inspect};
+    #[pymodule_export]
+    use crate::ngram::{CrossFit, NgramModel, Patcher};
+    #[pymodule_export]
+    use crate::prepare::Preparer;
+    #[pymodule_export]
+    use crate::stream::WindowStream;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

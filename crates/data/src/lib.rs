@@ -1,5 +1,34 @@
 //! The data plane: documents, their order, the n-gram model, patching and packing. Pure Rust, no Python.
 
+mod corpus;
+mod draws;
+mod entropy;
 mod error;
+mod folds;
+mod hash;
+mod lanes;
+mod manifest;
+mod mixture;
+mod order;
+mod packer;
+mod patch;
+mod prepare;
+mod source;
+mod stream;
+mod windows;
 
+pub use corpus::{BadRow, Corpus, CorpusConfig, Documents, OnBadRow, Part, document_hash};
+pub use entropy::{Distribution, NgramModel, Target, calibrate};
 pub use error::{DataError, Result};
+pub use folds::CrossFit;
+pub use hash::HashTables;
+pub use lanes::Counters;
+pub use manifest::{Block, FileEntry, Manifest};
+pub use mixture::Mixture;
+pub use order::Permutation;
+pub use patch::{Patcher, Rule};
+pub use prepare::{Prepared, Preparer, Segment, Span};
+pub use source::inspect::{FirstBad, Inspection, inspect};
+pub use source::{Compression, Format};
+pub use stream::{Shape, StreamConfig, WindowStream};
+pub use windows::{BOS, FEATURES, NOT_SCORED, PAD, RowBuffer, RowShape, Windows};

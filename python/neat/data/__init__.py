@@ -1,1 +1,1 @@
-"""Text on its way to the network: bundled samples and the stream of windows."""
+"""Text: sources, the n-gram model, patches and the stream of packed rows."""

@@ -1,0 +1,146 @@
+"""From a configuration to text that is ready to train on: corpus, n-gram models, patcher, validation documents.
+
+The invariant: no validation document is trained on, and the n-gram rows and patches of a training document come from
+models that have not seen it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neat import _native
+from neat.config.schema import Config
+from neat.data.bundled import resolve
+from neat.errors import DataError
+
+ENTROPY_RULES = ("global", "monotonic", "both")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What a run reads.
+
+    Attributes:
+        corpus: Training sources.
+        models: The n-gram model, with its cross-fitted folds where they are needed.
+        patcher: The calibrated patch rule.
+        preparer: Turns documents into rows.
+        validation: Held-out documents; empty when the configuration names none.
+        trained_share: Share of the training documents, by hash, that only the n-gram model was trained on; the
+            network never sees them. Zero when the models are cross-fitted.
+    """
+
+    corpus: _native.Corpus
+    models: _native.CrossFit
+    patcher: _native.Patcher
+    preparer: _native.Preparer
+    validation: list[bytes]
+    trained_share: float
+
+    def stream(self, config: Config, state: str | None = None) -> _native.WindowStream:
+        """The endless stream of packed rows, from the beginning or from a saved state."""
+        return _native.WindowStream(
+            self.corpus,
+            self.preparer,
+            lanes=config.data.lanes,
+            prefetch=config.data.prefetch,
+            state=state,
+            skip_hash_below=self.trained_share,
+        )
+
+
+def open_text(config: Config) -> Text:
+    """Scans the sources, trains the n-gram models and calibrates the patcher.
+
+    Raises:
+        DataError: A source cannot be read, holds no text, or shares documents with the validation text.
+    """
+    config.require_sources()
+    corpus = open_corpus(config)
+    validation = _validation(config, corpus)
+    models, documents, trained_share = _models(config, corpus)
+    patcher = _patcher(config, models, documents)
+    preparer = make_preparer(config, models, patcher)
+    return Text(corpus, models, patcher, preparer, validation, trained_share)
+
+
+def open_corpus(config: Config) -> _native.Corpus:
+    """The training sources of a configuration."""
+    data = config.data
+    return _native.Corpus(
+        [[resolve(source)] for source in data.sources],
+        list(data.weights) or None,
+        text_field=data.text_field,
+        on_bad_row=data.on_bad_row,
+        seed=config.seed,
+        shuffle_blocks=data.shuffle_blocks,
+        max_document_bytes=data.max_document_bytes,
+        hold_out=data.validation_share if not data.validation else 0.0,
+    )
+
+
+def make_preparer(config: Config, models: _native.CrossFit, patcher: _native.Patcher) -> _native.Preparer:
+    """The preparer that matches a network: its hash tables, its n-gram rows, its patches."""
+    network = config.network
+    return _native.Preparer(models, patcher, list(network.hash_orders), network.hash_rows, network.ngram_features)
+
+
+def read_documents(patterns: list[str], text_field: str, on_bad_row: str = "stop") -> list[bytes]:
+    """All documents of files, folders or globs, in order."""
+    corpus = _native.Corpus(
+        [[resolve(pattern) for pattern in patterns]], None, text_field=text_field, on_bad_row=on_bad_row
+    )
+    return list(corpus.documents("all"))
+
+
+def _validation(config: Config, corpus: _native.Corpus) -> list[bytes]:
+    data = config.data
+    if not data.validation:
+        return list(corpus.documents("held_out")) if data.validation_share else []
+    documents = read_documents(list(data.validation), data.text_field, data.on_bad_row)
+    held_out = _native.Corpus([[resolve(p) for p in data.validation]], None, text_field=data.text_field,
+                              on_bad_row=data.on_bad_row)
+    shared = np.intersect1d(corpus.document_hashes("train"), held_out.document_hashes("all"))
+    if shared.size:
+        raise DataError(
+            f"{shared.size} of the validation documents also stand in data.sources",
+            hint="remove them from one side, or set data.validation=[] and data.validation_share=0.01",
+        )
+    return documents
+
+
+def _models(config: Config, corpus: _native.Corpus) -> tuple[_native.CrossFit, list[bytes], float]:
+    """The n-gram models, the documents to calibrate on, and the share of documents set aside for them."""
+    ngram = config.ngram
+    share = ngram.max_bytes / corpus.num_bytes if corpus.num_bytes > ngram.max_bytes else 0.0
+    documents = list(corpus.documents("train", hash_below=share or None))
+    if not documents:
+        raise DataError(
+            f"no document falls into the {ngram.max_bytes} bytes set aside for the n-gram model",
+            hint="raise ngram.max_bytes",
+        )
+    if ngram.model:
+        return _native.CrossFit.single(_native.NgramModel.load(ngram.model)), documents, 0.0
+    if share or not _needs_folds(config):
+        return _native.CrossFit.single(_native.NgramModel.train_bytes(documents, ngram.order)), documents, share
+    return _native.CrossFit.train_bytes(documents, ngram.order, ngram.folds), documents, 0.0
+
+
+def _needs_folds(config: Config) -> bool:
+    """Whether the network sees what the n-gram model says of its training documents: as input or by the patches."""
+    network = config.network
+    return network.ngram_features or (network.patches and config.patcher.rule in ENTROPY_RULES)
+
+
+def _patcher(config: Config, models: _native.CrossFit, documents: list[bytes]) -> _native.Patcher:
+    patcher = config.patcher
+    if not config.network.patches:
+        # Rows of a flat network still carry patch slots; they are never read.
+        return _native.Patcher("byte", max_length=patcher.max_length)
+    if patcher.rule not in ENTROPY_RULES:
+        return _native.Patcher(patcher.rule, stride=patcher.stride, max_length=patcher.max_length)
+    return _native.Patcher.calibrate_bytes(
+        models, documents, patcher.rule, patcher.mean_length, patcher.max_length, patcher.stride
+    )

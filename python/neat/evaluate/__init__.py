@@ -1,0 +1,1 @@
+"""Using a trained model: loading, scoring, and what the numbers mean."""

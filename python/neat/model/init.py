@@ -1,0 +1,44 @@
+"""Every parameter's first value, in one table.
+
+Matrices start at a standard deviation of `fan_in ** -0.5`; the ones that write into a residual stream are divided by
+the square root of the number of writers; what must start as "off" starts at zero.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+RESIDUAL_WRITERS = ("out.weight", "down.weight")
+ZERO = ("head.weight", "embedding.hash.weight", "smear.scale")
+
+
+def initialise(model: nn.Module) -> None:
+    """Draws all parameters of `model` from torch's global generator, in the order of `named_parameters`."""
+    names = [name for name, _ in model.named_parameters()]
+    writers = max(1, sum(name.endswith(RESIDUAL_WRITERS) for name in names))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            _draw(name, parameter, writers)
+
+
+def _draw(name: str, parameter: Tensor, writers: int) -> None:
+    if name.endswith(ZERO):
+        parameter.zero_()
+    elif name.endswith("embedding.byte.weight"):
+        parameter.normal_(std=0.5)
+    elif name.endswith("embedding.ngram.weight"):
+        # Square roots of probabilities have unit length, so this gives components of the same size as a byte's.
+        parameter.normal_(std=0.5)
+    elif name.endswith("convolution.kernel"):
+        parameter.normal_(std=parameter.shape[0] ** -0.5)
+    elif name.endswith(RESIDUAL_WRITERS):
+        _truncated(parameter, parameter.shape[1] ** -0.5 / math.sqrt(writers))
+    else:
+        _truncated(parameter, parameter.shape[1] ** -0.5)
+
+
+def _truncated(parameter: Tensor, std: float) -> None:
+    nn.init.trunc_normal_(parameter, std=std, a=-3 * std, b=3 * std)

@@ -1,0 +1,41 @@
+"""The latent transformer: causal attention over patches, then a gated feed-forward layer, layer by layer.
+
+B rows, P patch slots (or N bytes when the network has no patches), D width.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from neat.config.schema import Network
+from neat.model.attention import Attention, make_span
+from neat.model.layers import FeedForward, rms_norm
+
+
+class LatentBlock(nn.Module):
+    """One layer: `x + attention(norm(x))`, then `x + feed_forward(norm(x))`."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.attention = Attention(network.width, network.heads, network.kv_heads, qk_norm=network.qk_norm)
+        self.feed_forward = FeedForward(network.width, network.ffn_width)
+
+    def forward(self, x: Tensor, span: object) -> Tensor:
+        x = x + self.attention(rms_norm(x), span)
+        return x + self.feed_forward(rms_norm(x))
+
+
+class LatentTransformer(nn.Module):
+    """The stack that holds most of the parameters, [B, P, D] -> [B, P, D]."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.window, self.theta = network.window, network.rope_theta
+        self.head_width = network.width // network.heads
+        self.layers = nn.ModuleList(LatentBlock(network) for _ in range(network.layers))
+
+    def forward(self, x: Tensor, document: Tensor) -> Tensor:
+        span = make_span(document, self.window, self.head_width, self.theta)
+        for layer in self.layers:
+            x = layer(x, span)
+        return x

@@ -1,0 +1,105 @@
+"""Pieces every block shares: the gainless norm, split projections and the gated feed-forward layer.
+
+B rows, N positions, D width, F feed-forward width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+NORM_EPS = 1e-6
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """Root-mean-square norm over the last axis, without a gain (arXiv 1910.07467).
+
+    The matrix that follows absorbs the gain, so the norm needs no parameter of its own.
+    """
+    if x.device.type != "cpu":
+        return F.rms_norm(x, (x.shape[-1],), eps=NORM_EPS)
+    normed: Tensor = _CpuRmsNorm.apply(x)  # type: ignore[no-untyped-call]
+    return normed
+
+
+class _CpuRmsNorm(torch.autograd.Function):
+    """The same norm with a hand-written gradient: torch has no fused kernel for it on a CPU (4x slower there)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        squares = torch.linalg.vecdot(x, x).unsqueeze(-1)
+        inverse = squares.div_(x.shape[-1]).add_(NORM_EPS).rsqrt_()
+        normed = x * inverse
+        ctx.save_for_backward(normed, inverse)
+        return normed
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        normed, inverse = ctx.saved_tensors
+        along = torch.linalg.vecdot(gradient, normed).unsqueeze(-1).div_(normed.shape[-1])
+        return torch.addcmul(gradient, normed, along, value=-1).mul_(inverse)
+
+
+class SplitLinear(nn.Linear):
+    """Several projections of one input held in one matrix, without bias.
+
+    One matrix product instead of several; the optimizer still treats each part as a matrix of its own,
+    because orthogonalising a stack is not orthogonalising its parts.
+
+    Args:
+        width: Input features.
+        splits: Output features of each part.
+    """
+
+    def __init__(self, width: int, splits: Sequence[int]) -> None:
+        super().__init__(width, sum(splits), bias=False)
+        self.splits = tuple(splits)
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (arXiv 2002.05202, eq. 6): `down(silu(gate(x)) * up(x))`, [B, N, D] -> [B, N, D]."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_up = SplitLinear(width, (hidden, hidden))
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        projected: Tensor = self.down(_Gate.apply(self.gate_up(x)))  # type: ignore[no-untyped-call]
+        return projected
+
+
+class _Gate(torch.autograd.Function):
+    """`silu(gate) * up` on [.., 2F] holding both halves; the gradient is written into one tensor, not joined."""
+
+    @staticmethod
+    def forward(ctx: Any, gate_up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate_up)
+        gate, up = gate_up.chunk(2, dim=-1)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (gate_up,) = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, dim=-1)
+        result = torch.empty_like(gate_up)
+        to_gate, to_up = result.chunk(2, dim=-1)
+        torch.mul(gradient, F.silu(gate), out=to_up)
+        to_gate.copy_(torch.ops.aten.silu_backward(gradient * up, gate))
+        return result
+
+
+def shift(x: Tensor, positions: int) -> Tensor:
+    """Moves [B, N, D] right along N by `positions`; what enters on the left is zero."""
+    return F.pad(x[:, : x.shape[1] - positions], (0, 0, positions, 0))
+
+
+def same_document(document: Tensor, positions: int) -> Tensor:
+    """True where position i and position i - `positions` lie in one segment, [B, N]."""
+    previous = F.pad(document[:, : document.shape[1] - positions], (positions, 0), value=-2)
+    return torch.eq(document, previous)

@@ -1,0 +1,109 @@
+"""The network: bytes -> patches -> latent transformer -> bytes. The wiring only; each part has its own file.
+
+B rows, N byte positions, P patch slots, D latent width, E local width. Follows BLT (arXiv 2412.09871): the local
+encoder reads bytes, the latent transformer reads one vector per patch, the local decoder predicts the next byte from
+its own state and the last closed patch. Each residual is added once.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from neat.config.schema import Network
+from neat.model.attention import make_span
+from neat.model.batch import Batch
+from neat.model.bytes import ByteEmbedding
+from neat.model.init import initialise
+from neat.model.latent import LatentTransformer
+from neat.model.layers import rms_norm
+from neat.model.mixers import LocalBlock, LocalContext, reach_back
+from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool
+from neat.model.vocabulary import NUM_BYTES
+
+
+class NeatModel(nn.Module):
+    """Logits of the next byte at every position of a batch.
+
+    Args:
+        network: Sizes and switches.
+        max_patch_length: Longest patch the packer emits, in bytes.
+    """
+
+    def __init__(self, network: Network, max_patch_length: int) -> None:
+        super().__init__()
+        width = network.local_width if network.patches else network.width
+        self.embedding = ByteEmbedding(network, width)
+        self.patching = Patching(network, max_patch_length) if network.patches else None
+        self.latent = LatentTransformer(network)
+        self.head = nn.Linear(width, NUM_BYTES, bias=False)
+        initialise(self)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Logits in float32 (float64 for a float64 model), [B, N, 256]."""
+        x = self.embedding(batch)
+        if self.patching is None:
+            x = self.latent(x, batch.document)
+        else:
+            x = self.patching(x, batch, self.latent)
+        logits: Tensor = self.head(rms_norm(x))
+        return logits if logits.dtype.itemsize > 2 else logits.float()
+
+
+class Patching(nn.Module):
+    """Everything that turns bytes into patches and back: local encoder, pooling, reading, local decoder."""
+
+    def __init__(self, network: Network, max_patch_length: int) -> None:
+        super().__init__()
+        self.network = network
+        width = network.local_width
+        self.encoder = _stack(network, network.encoder_mixer, network.encoder_layers, network.encoder_ffn_width)
+        self.decoder = _stack(network, network.decoder_mixer, network.decoder_layers, network.decoder_ffn_width)
+        self.pool: nn.Module
+        if network.pool == "cross_attention":
+            self.pool = CrossAttentionPool(width, network.width, network.local_heads, max_patch_length)
+        else:
+            self.pool = LastMeanPool(width, network.width)
+        # "add" reads once, before the first decoder layer; cross-attention reads before each one.
+        reads = 1 if network.read == "add" else network.decoder_layers
+        self.reads = nn.ModuleList(_read(network) for _ in range(reads))
+
+    def forward(self, x: Tensor, batch: Batch, latent: nn.Module) -> Tensor:
+        context = self._context(batch, x)
+        for layer in self.encoder:
+            x = layer(x, context)
+        vectors = latent(self.pool(x, batch), batch.patch_document)
+        for index, layer in enumerate(self.decoder):
+            if index < len(self.reads):
+                x = x + self.reads[index](x, vectors, batch)
+            x = layer(x, context)
+        return x
+
+    def _context(self, batch: Batch, x: Tensor) -> LocalContext:
+        network = self.network
+        mixers = (network.encoder_mixer, network.decoder_mixer)
+        span = None
+        if "attention" in mixers:
+            head_width = network.local_width // network.local_heads
+            span = make_span(batch.document, network.local_window, head_width, network.rope_theta)
+        taps = network.conv_taps if "conv" in mixers else 0
+        return LocalContext(span, reach_back(batch.document, taps, x.dtype))
+
+
+def _stack(network: Network, mixer: str, layers: int, ffn_width: int) -> nn.ModuleList:
+    return nn.ModuleList(
+        LocalBlock(
+            network.local_width,
+            mixer,
+            network.local_heads,
+            ffn_width,
+            network.conv_taps,
+            qk_norm=network.qk_norm,
+        )
+        for _ in range(layers)
+    )
+
+
+def _read(network: Network) -> nn.Module:
+    if network.read == "add":
+        return AddRead(network.local_width, network.width)
+    return CrossAttentionRead(network.local_width, network.width, network.local_heads)

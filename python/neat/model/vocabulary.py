@@ -1,0 +1,12 @@
+"""The ids a model reads: the 256 bytes, then eight special ids."""
+
+BOS = 256
+EOS = 257
+PAD = 258
+BOI = 259
+EOI = 260
+IMG = 261
+SEP = 262
+
+NUM_BYTES = 256
+NUM_IDS = 264

@@ -1,0 +1,53 @@
+"""From a configuration to a `Trainer`: text, model, optimizers, in the order in which mistakes are cheapest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from neat.config.schema import Config
+from neat.data.pipeline import open_text
+from neat.model.batch import Batch
+from neat.model.neat import NeatModel
+from neat.optim.average import WeightAverage
+from neat.optim.build import Optimizers
+from neat.train.device import Placement, place
+from neat.train.guard import Guard
+from neat.train.horizon import Horizon
+from neat.train.state import Trainer
+
+
+def build(config: Config) -> Trainer:
+    """Opens the text and draws the model.
+
+    Raises:
+        ConfigError: A setting cannot be met on this machine.
+        DataError: The text cannot be read.
+    """
+    placement = place(config.runtime)
+    text = open_text(config)
+    torch.manual_seed(config.seed)
+    model = NeatModel(config.network, config.patcher.max_length).to(placement.device)
+    optim = config.optim
+    return Trainer(
+        config=config,
+        placement=placement,
+        text=text,
+        model=model,
+        forward=_forward(model, placement),
+        optimizers=Optimizers(model, optim),
+        average=WeightAverage(model, optim.ema_decay, optim.ema_every) if optim.ema_decay else None,
+        stream=text.stream(config),
+        horizon=Horizon.start(config.train),
+        guard=Guard(config.train.max_skipped_steps),
+    )
+
+
+def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Tensor]:
+    if not placement.compiled:
+        return model
+    # One graph per window length: shapes are static, so anything dynamic is a mistake worth an error.
+    compiled: Callable[[Batch], Tensor] = torch.compile(model, fullgraph=True, dynamic=False)
+    return compiled

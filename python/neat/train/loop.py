@@ -1,0 +1,102 @@
+"""Training, on one screen: take rows, take a gradient, check it, apply it, tell about it, save it.
+
+Everything else has its own file: the parts of a run in `state.py`, their making in `build.py`, the length of a run in
+`horizon.py`, what is written and shown in `report.py`, the files of a checkpoint in `checkpoint.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from neat.config.schema import Config
+from neat.events.rundir import open_run
+from neat.model.batch import Batch
+from neat.model.losses import byte_loss
+from neat.optim import schedule
+from neat.train.build import build
+from neat.train.display import Display
+from neat.train.horizon import Clock
+from neat.train.report import Reporter
+from neat.train.saving import Saver
+from neat.train.signals import StopRequest
+from neat.train.state import Trainer
+
+
+def run(config: Config, path: Path) -> int:
+    """Trains from the newest checkpoint under `path`, or from the beginning; returns the exit code.
+
+    Raises:
+        NeatError: A mistake in settings or data, a damaged run, a run that diverged.
+    """
+    with open_run(path, config) as directory, directory.events() as events, StopRequest() as stop:
+        trainer = build(config)
+        saver = Saver(trainer, directory, events)
+        reporter = Reporter(directory, events, Display())
+        with reporter.closing(trainer):
+            reporter.begin(trainer, resumed=saver.restore())
+            if not train(trainer, reporter, saver, stop):
+                return reporter.stopped(trainer)
+            reporter.evaluate(trainer)
+            reporter.sample(trainer)
+            return reporter.finished(trainer)
+
+
+def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest) -> bool:
+    """Takes steps until the horizon; false when a person asked to stop before it. Saved either way."""
+    settings, clock = trainer.config.train, Clock(trainer.config.train, trainer.horizon)
+    while trainer.step < trainer.horizon.total and not stop.requested:
+        loss, norm = train_step(trainer, *trainer.next_batch())
+        if clock.tick(trainer.step):
+            reporter.estimated(trainer)
+        reporter.step(trainer, loss, norm)
+        if saver.due():
+            saver.save()
+        if settings.eval_every and trainer.step % settings.eval_every == 0 and trainer.step < trainer.horizon.total:
+            saver.save()
+            reporter.evaluate(trainer)
+            clock.pause()
+    saver.save()
+    return trainer.step >= trainer.horizon.total
+
+
+def train_step(trainer: Trainer, batch: Batch, scored: int) -> tuple[Tensor, Tensor]:
+    """One update from one batch with `scored` targets; returns loss in nats per byte and gradient norm, on the device."""
+    optim, total = trainer.config.optim, trainer.horizon.total
+    loss = torch.zeros((), device=trainer.placement.device)
+    for part in micro_batches(batch, trainer.config.train.micro_batch_bytes):
+        with trainer.placement.autocast():
+            logits = trainer.forward(part)
+        part_loss = byte_loss(logits, part.targets) / scored
+        torch.autograd.backward(part_loss)
+        loss += part_loss.detach()
+    norm = gradient_norm(trainer, optim.clip_norm)
+    if trainer.guard.allows(loss, norm, trainer.step):
+        trainer.optimizers.step(
+            schedule.lr_scale(optim, trainer.step, total), schedule.momentum(optim, trainer.step, total)
+        )
+    trainer.optimizers.zero_grad()
+    trainer.step += 1
+    trainer.bytes_seen += scored
+    if trainer.average is not None and trainer.step >= optim.warmup_share * total:
+        trainer.average.update(trainer.step)
+    return loss, norm
+
+
+def micro_batches(batch: Batch, positions: int) -> Iterator[Batch]:
+    """Cuts a batch into parts of `positions` positions; 0 keeps it whole."""
+    rows = max(1, positions // batch.ids.shape[1]) if positions else batch.num_rows
+    for start in range(0, batch.num_rows, rows):
+        yield batch.rows(start, min(start + rows, batch.num_rows))
+
+
+def gradient_norm(trainer: Trainer, limit: float) -> Tensor:
+    """Norm over all dense gradients; where `limit` > 0 they are scaled down to it first seen."""
+    gradients = trainer.optimizers.dense_gradients()
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if limit:
+        torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
+    return norm

@@ -1,0 +1,207 @@
+"""What a run tells: events for programs, lines or a progress bar for people. Both show the same numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+import neat
+from neat.errors import Exit, NeatError
+from neat.events.rundir import Run
+from neat.events.writer import EventWriter
+from neat.model.losses import NATS_PER_BIT
+from neat.model.text import TextModel
+from neat.optim import schedule
+from neat.train.display import Display
+from neat.train.quality import degeneracy
+from neat.train.state import Trainer
+
+SAMPLE_PROMPT_BYTES = 200
+"""Bytes of held-out text that a sample continues."""
+
+
+class Reporter:
+    """Writes the events of one attempt and shows them.
+
+    Args:
+        directory: The run directory.
+        events: Its event writer.
+        display: What people see.
+    """
+
+    def __init__(self, directory: Run, events: EventWriter, display: Display) -> None:
+        self._directory, self._events, self._display = directory, events, display
+        self._since = (time.perf_counter(), 0, 0)
+
+    def begin(self, trainer: Trainer, *, resumed: bool) -> None:
+        """The attempt starts: what it is, where it runs, from which step."""
+        placement, text = trainer.placement, trainer.text
+        parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+        optimizers = [list(row) for row in trainer.optimizers.table()]
+        facts = {
+            "neat": neat.__version__,
+            "torch": torch.__version__,
+            "device": str(placement.device),
+            "reasons": list(placement.reasons),
+            "parameters": parameters,
+            "optimizers": optimizers,
+            "data/documents": text.corpus.num_documents,
+            "data/bytes": text.corpus.num_bytes,
+            "data/digest": text.corpus.digest,
+            "patcher": text.patcher.to_json(),
+        }
+        self._events.write("run", trainer.step, **facts)
+        if resumed:
+            self._events.write("resume", trainer.step)
+        self._display.begin(trainer, parameters, resumed=resumed)
+        self._since = (time.perf_counter(), trainer.step, trainer.bytes_seen)
+
+    def estimated(self, trainer: Trainer) -> None:
+        """A time budget became a number of steps."""
+        horizon = trainer.horizon
+        data = {"total_steps": horizon.total, "spent_s": round(horizon.spent_s, 3), "stage": horizon.stage}
+        self._events.write("budget", trainer.step, **data)
+        self._display.note(f"budget {trainer.config.train.budget}: {horizon.total} steps")
+
+    def step(self, trainer: Trainer, loss: Tensor, norm: Tensor) -> None:
+        """Metrics of the step just finished, every `train.log_every` steps and at the first one."""
+        config = trainer.config
+        if trainer.step % config.train.log_every and trainer.step != 1:
+            return
+        metrics = self._metrics(trainer, float(loss), float(norm))
+        self._events.write("step", trainer.step, **metrics)
+        self._display.step(trainer, metrics)
+
+    def _metrics(self, trainer: Trainer, loss: float, norm: float) -> dict[str, object]:
+        now, (then, step, seen) = time.perf_counter(), self._since
+        self._since = (now, trainer.step, trainer.bytes_seen)
+        stream = trainer.stream.statistics()
+        total, optim = trainer.horizon.total, trainer.config.optim
+        positions = max(1, stream["positions"])
+        return {
+            "train/loss": loss,
+            "train/bpb": loss / NATS_PER_BIT,
+            "train/bytes": trainer.bytes_seen,
+            "train/total_steps": total,
+            "train/window": trainer.horizon.window(trainer.config.train, trainer.step - 1),
+            "train/skipped_steps": trainer.guard.skipped,
+            "optim/lr": optim.lr * schedule.lr_scale(optim, trainer.step - 1, total),
+            "optim/grad_norm": norm,
+            "perf/bytes_per_s": (trainer.bytes_seen - seen) / (now - then),
+            "perf/step_s": (now - then) / max(1, trainer.step - step),
+            "data/epoch": stream["epoch"],
+            "data/wait_s": stream["wait_s"],
+            "data/padding": stream["padding"] / positions,
+            "patch/mean_length": (positions - stream["padding"]) / max(1, stream["patches"]),
+        }
+
+    def evaluate(self, trainer: Trainer) -> None:
+        """Bits per byte on held-out documents, with averaged weights in float32, beside the n-gram model."""
+        documents = _limited(trainer.text.validation, trainer.config.train.eval_bytes)
+        if not documents:
+            self._display.note("no held-out text: data.validation is empty and data.validation_share is 0")
+            return
+        start = time.perf_counter()
+        with evaluation_weights(trainer):
+            score = text_model(trainer).score(documents)
+        ngram_bits = sum(trainer.text.models.full.bits(document) for document in documents)
+        metrics = {
+            "eval/bpb": score.bpb,
+            "eval/ngram_bpb": ngram_bits / score.num_bytes,
+            "eval/bytes": score.num_bytes,
+            "eval/documents": score.num_documents,
+            "eval/seconds": round(time.perf_counter() - start, 3),
+        }
+        self._events.write("eval", trainer.step, **metrics)
+        self._display.evaluated(metrics)
+        self._since = (time.perf_counter(), trainer.step, trainer.bytes_seen)
+
+    def sample(self, trainer: Trainer) -> None:
+        """Text that continues a held-out document, shown as it is written, with measures of degeneration."""
+        length = trainer.config.train.sample_bytes
+        if not length:
+            return
+        prompt = _prompt(trainer.text.validation)
+        with evaluation_weights(trainer):
+            pieces = text_model(trainer).generate(prompt, max_bytes=length, seed=trainer.config.seed)
+            written = self._display.sample(prompt, pieces)
+        measures = degeneracy(written)
+        text = {"prompt": _printable(prompt), "text": _printable(written)}
+        self._events.write("sample", trainer.step, **text, **measures)
+        self._display.note("sample: " + ", ".join(f"{name} {value:g}" for name, value in measures.items()))
+
+    def stopped(self, trainer: Trainer) -> int:
+        """A person asked to stop: says how to go on; returns the exit code."""
+        self._events.write("end", trainer.step, reason="stopped on request", exit_code=int(Exit.STOPPED))
+        self._display.note(f"stopped at step {trainer.step}, saved; run the same command again to go on")
+        return Exit.STOPPED
+
+    def finished(self, trainer: Trainer) -> int:
+        """The run reached its horizon; returns the exit code."""
+        self._events.write("end", trainer.step, reason="finished", exit_code=int(Exit.DONE))
+        self._display.note(f"finished: {trainer.step} steps, {self._directory.paths.root}")
+        return Exit.DONE
+
+    @contextmanager
+    def closing(self, trainer: Trainer) -> Iterator[None]:
+        """Leaves the terminal in order and records an error that ends the attempt."""
+        try:
+            yield
+        except NeatError as error:
+            self._events.write(
+                "end", trainer.step, reason=error.title, message=str(error), exit_code=int(error.exit_code)
+            )
+            raise
+        finally:
+            self._display.close()
+
+
+@contextmanager
+def evaluation_weights(trainer: Trainer) -> Iterator[None]:
+    """The averaged weights, where there are any, in evaluation mode."""
+    average = trainer.average
+    trainer.model.eval()
+    try:
+        if average is not None and average.updates:
+            with average.applied():
+                yield
+        else:
+            yield
+    finally:
+        trainer.model.train()
+
+
+def text_model(trainer: Trainer) -> TextModel:
+    """The model being trained, as something that reads and writes text."""
+    window = trainer.config.train.window
+    slots = trainer.config.patch_slots(window)
+    return TextModel(trainer.model, trainer.text.preparer, window=window, patch_slots=slots)
+
+
+def _limited(documents: list[bytes], limit: int) -> list[bytes]:
+    """The first documents up to `limit` bytes in all (0: no limit); the last one is cut."""
+    if not limit:
+        return documents
+    kept, left = [], limit
+    for document in documents:
+        if left <= 0:
+            break
+        kept.append(document[:left])
+        left -= len(kept[-1])
+    return kept
+
+
+def _prompt(documents: list[bytes]) -> bytes:
+    """The beginning of the first held-out document, cut at a word."""
+    if not documents:
+        return b""
+    start = documents[0][:SAMPLE_PROMPT_BYTES]
+    return start[: start.rfind(b" ")] if b" " in start else start
+
+
+def _printable(text: bytes) -> str:
+    return text.decode("utf-8", errors="replace")
