@@ -57,8 +57,8 @@ class Patcher(Section):
     """Where a patch starts. Thresholds are calibrated on the data to a mean length, never set."""
 
     rule: Literal["global", "monotonic", "both", "space", "stride", "byte"] = "global"
-    """global: entropy above a threshold. monotonic: entropy rising by more than a threshold. both: the two
-    together. space: after a space. stride: every patcher.stride bytes. byte: at every byte."""
+    """Which bytes open a patch. global: those of entropy above a threshold. monotonic: where entropy rises by more
+    than a threshold. both: the two together. space: after a space. stride: every patcher.stride bytes. byte: all."""
     mean_length: float = Field(default=4.25, ge=1.0, le=64.0)
     """Mean patch length in bytes that the entropy rules are calibrated to (1 to 64)."""
     max_length: int = Field(default=16, ge=1, le=512)
@@ -75,8 +75,8 @@ class Patcher(Section):
 class Ngram(Section):
     """The byte n-gram model: places the patches, is the yardstick of every evaluation, feeds the network."""
 
-    order: int = Field(default=6, ge=1, le=7)
-    """Bytes of context (1 to 7)."""
+    order: int = Field(default=6, ge=1, le=6)
+    """Bytes of context (1 to 6)."""
     folds: int = Field(default=8, ge=2, le=64)
     """Parts of the training text (2 to 64); each document is read through a model that has not seen its part."""
     max_bytes: int = Field(default=33_554_432, ge=65_536, le=2**34)

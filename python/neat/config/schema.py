@@ -14,7 +14,7 @@ from types import MappingProxyType
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
-from neat.config.base import Breach, Section
+from neat.config.base import Breach, Section, field_texts
 from neat.config.data import Data, Ngram, Patcher
 from neat.config.network import Network
 from neat.config.optim import Optim
@@ -26,7 +26,7 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 __all__ = [
     "NAME", "Checkpoint", "Config", "Data", "Network", "Ngram", "Optim", "Patcher", "Runtime", "Train",
-    "sections", "settings",
+    "descriptions", "sections", "settings",
 ]  # fmt: skip
 
 
@@ -37,21 +37,21 @@ class Config(Section):
     """Name of the run: letters, digits, dot, dash, underscore. Its default directory is runs/NAME."""
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     """Seed of the order of the data, the initial weights and the sample (0 to 2^63 - 1)."""
-    data: Data = Data()
+    data: Data = Field(default_factory=Data)
     """Training and validation text, and how it is streamed."""
-    patcher: Patcher = Patcher()
+    patcher: Patcher = Field(default_factory=Patcher)
     """Where a patch starts."""
-    ngram: Ngram = Ngram()
+    ngram: Ngram = Field(default_factory=Ngram)
     """The byte n-gram model."""
-    network: Network = Network()
+    network: Network = Field(default_factory=Network)
     """Shape of the model."""
-    optim: Optim = Optim()
+    optim: Optim = Field(default_factory=Optim)
     """Optimiser, learning rates, schedule."""
-    train: Train = Train()
+    train: Train = Field(default_factory=Train)
     """Length of the run, batches, evaluation."""
-    checkpoint: Checkpoint = Checkpoint()
+    checkpoint: Checkpoint = Field(default_factory=Checkpoint)
     """When the run is saved and what is kept."""
-    runtime: Runtime = Runtime()
+    runtime: Runtime = Field(default_factory=Runtime)
     """What the run uses of the machine."""
 
     def patch_slots(self, window: int) -> int:
@@ -92,7 +92,7 @@ def sections() -> Mapping[str, type[Section]]:
 
 @cache
 def settings() -> Mapping[str, FieldInfo]:
-    """Dotted key -> declaration (type, default, range, description) of every setting, in the order of the tree."""
+    """Dotted key -> declaration (type, default, range) of every setting, in the order of the tree."""
     found: dict[str, FieldInfo] = {}
     for name, field in Config.model_fields.items():
         section = sections().get(name)
@@ -100,4 +100,14 @@ def settings() -> Mapping[str, FieldInfo]:
             found[name] = field
         else:
             found.update({f"{name}.{key}": inner for key, inner in section.model_fields.items()})
+    return MappingProxyType(found)
+
+
+@cache
+def descriptions() -> Mapping[str, str]:
+    """Dotted key -> what it means, with unit and range, on one line."""
+    own = field_texts(Config)
+    found = {key: own[key] for key in settings() if key in own}
+    for name, section in sections().items():
+        found.update({f"{name}.{key}": text for key, text in field_texts(section).items()})
     return MappingProxyType(found)

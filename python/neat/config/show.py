@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from neat.config.compare import value_of
 from neat.config.load import Origin
-from neat.config.schema import Config, sections, settings
+from neat.config.schema import Config, descriptions, sections, settings
 
 _WIDTH = 110
 
@@ -20,13 +20,13 @@ def dump_toml(config: Config, origins: Mapping[str, Origin] | None = None, *, co
     """
     lines: list[str] = []
     section = ""
-    for key, declared in settings().items():
+    for key in settings():
         prefix, _, name = key.rpartition(".")
         if prefix != section:
             section = prefix
             lines += ["", *_section_comment(section, comments), f"[{section}]"]
         if comments:
-            lines += _comment(declared.description or "")
+            lines += _comment(descriptions()[key])
         origin = f"  # {_one_line(origins[key].label)}" if origins else ""
         lines.append(f"{name} = {toml_value(value_of(config, key))}{origin}")
     return "\n".join(lines) + "\n"
@@ -36,7 +36,7 @@ def describe_settings() -> str:
     """One line per setting, for `--help`: key, default, and the first sentence of its description."""
     lines = []
     for key, declared in settings().items():
-        summary = _one_line(declared.description or "").split(". ")[0].rstrip(".")
+        summary = descriptions()[key].split(". ")[0].rstrip(".")
         default = toml_value(declared.get_default())
         lines += textwrap.wrap(
             f"{key} = {default}: {summary}", width=_WIDTH, initial_indent="  ", subsequent_indent="      "

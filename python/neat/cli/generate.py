@@ -1,0 +1,93 @@
+"""Write text with a trained model; it appears as it is written."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from itertools import groupby
+from pathlib import Path
+
+from neat.cli.arguments import add_json_option, print_json, say
+from neat.errors import UsageError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `neat generate`."""
+    parser.add_argument("path", type=Path, metavar="RUN", help="run directory or one checkpoint of it")
+    parser.add_argument("--prompt", default="", metavar="TEXT", help="text to go on from (default: none)")
+    parser.add_argument("--max-bytes", type=int, default=400, metavar="N", help="most bytes to write (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the choices (%(default)s)")
+    parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="0: likeliest byte (%(default)s)")
+    parser.add_argument(
+        "--top-p", type=float, default=0.95, metavar="P", help="share of the probability chosen from (%(default)s)"
+    )
+    parser.add_argument(
+        "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be repeated"
+    )
+    add_json_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Streams to stdout, then says how repetitive the text is on stderr."""
+    _check(arguments)
+    from neat.evaluate.load import load  # torch
+
+    model = load(arguments.path)
+    pieces = model.generate(
+        os.fsencode(arguments.prompt),
+        max_bytes=arguments.max_bytes,
+        seed=arguments.seed,
+        temperature=arguments.temperature,
+        top_p=arguments.top_p,
+        stop=[os.fsencode(text) for text in arguments.stop],
+    )
+    text = _collect(pieces) if arguments.json else _stream(pieces)
+    figures = {"bytes": len(text), "distinct_4": distinct_share(text, 4), "longest_run": longest_run(text)}
+    if arguments.json:
+        print_json(
+            {"prompt": arguments.prompt, "text": text.decode(errors="replace"), "seed": arguments.seed} | figures
+        )
+    else:
+        say("{bytes} bytes, distinct-4 {distinct_4:.3f}, longest run {longest_run}".format(**figures))
+    return 0
+
+
+def distinct_share(text: bytes, length: int) -> float:
+    """Share of different strings among all strings of `length` bytes; 1 for a text shorter than two of them."""
+    strings = [text[at : at + length] for at in range(len(text) - length + 1)]
+    return len(set(strings)) / len(strings) if strings else 1.0
+
+
+def longest_run(text: bytes) -> int:
+    """Length of the longest repetition of one byte."""
+    return max((sum(1 for _ in group) for _, group in groupby(text)), default=0)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.max_bytes < 1:
+        raise UsageError(f"--max-bytes {arguments.max_bytes} is not a positive number")
+    if not 0.0 <= arguments.temperature < float("inf"):
+        raise UsageError(f"--temperature {arguments.temperature} is not 0 or more")
+    if not 0.0 < arguments.top_p <= 1.0:
+        raise UsageError(f"--top-p {arguments.top_p} is not between 0 and 1")
+    if not 0 <= arguments.seed < 2**63:
+        raise UsageError(f"--seed {arguments.seed} is not between 0 and 2^63 - 1")
+    if not all(arguments.stop):
+        raise UsageError("--stop is empty")
+
+
+def _collect(pieces: Iterable[bytes]) -> bytes:
+    return b"".join(pieces)
+
+
+def _stream(pieces: Iterable[bytes]) -> bytes:
+    text = bytearray()
+    for piece in pieces:
+        text += piece
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    if sys.stdout.isatty():
+        print()
+    return bytes(text)

@@ -1,0 +1,26 @@
+"""Train a model. The same command goes on with a run that was stopped."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from neat.cli.arguments import add_config_options, load_config
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Options of `neat train`."""
+    from neat.config.show import describe_settings  # pydantic; only this command lists settings
+
+    add_config_options(parser, required=True)
+    parser.add_argument("--out", type=Path, metavar="RUN", help="run directory (default: runs/NAME)")
+    parser.epilog = f"settings, with their defaults (`neat config show` has the full text):\n{describe_settings()}"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains; returns the exit code."""
+    config = load_config(arguments).config
+    config.require_sources()
+    from neat.train import loop  # torch
+
+    return loop.run(config, arguments.out or Path("runs") / config.name)
