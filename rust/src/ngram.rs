@@ -162,7 +162,8 @@ pub(crate) struct CrossFit {
 impl CrossFit {
     /// Train `folds` models and the full one on the training part of a corpus; 0 folds is `single`.
     ///
-    /// The other arguments are those of `NgramModel.train`.
+    /// The other arguments are those of `NgramModel.train`. With `hash_below` the documents outside the sample belong to
+    /// no fold and get the full model, which has not seen them.
     #[staticmethod]
     #[pyo3(signature = (corpus, order = 6, folds = 8, limit_bytes = None, threads = 0, hash_below = None))]
     fn train(
@@ -177,8 +178,8 @@ impl CrossFit {
         let documents = corpus.inner.documents(Part::Train, limit_bytes, hash_below);
         let inner = interruptible(py, |tick| {
             neat_data::CrossFit::train(watched(documents, tick), order, folds, threads)
-        });
-        Ok(Self { inner: inner? })
+        })?;
+        Ok(Self { inner: inner.of_sample(hash_below.unwrap_or(1.0)) })
     }
 
     /// Train on documents in memory: `folds` models and the full one; 0 folds is `single`.
@@ -213,7 +214,7 @@ impl CrossFit {
         self.inner.folds()
     }
 
-    /// Fold of a document: `xxh3_64(document) % folds`; None when not cross-fitted.
+    /// Fold of a document, `xxh3_64(document) % folds`; None when not cross-fitted or not trained on.
     fn fold_of(&self, document: PyBackedBytes) -> Option<u32> {
         self.inner.fold_of(&document)
     }
