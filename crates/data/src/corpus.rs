@@ -108,6 +108,11 @@ pub(crate) enum Nothing {
     Excluded,
 }
 
+/// The hash that picks a sample of the documents, independent of folds and held-out shares, as a fraction of one.
+pub(crate) fn second_fraction(text: &[u8]) -> f64 {
+    fraction(xxh3_64_with_seed(text, SECOND_SEED))
+}
+
 /// A hash as a fraction of its range, exact in 53 bits.
 fn fraction(hash: u64) -> f64 {
     (hash >> 11) as f64 / (1u64 << 53) as f64
@@ -221,7 +226,7 @@ impl Corpus {
             }
         }
         let all = filter.second.start <= 0.0 && filter.second.end >= 1.0;
-        if !all && !filter.second.contains(&fraction(xxh3_64_with_seed(&text, SECOND_SEED))) {
+        if !all && !filter.second.contains(&second_fraction(&text)) {
             return Err(Nothing::Excluded);
         }
         Ok(text)

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::corpus::second_fraction;
 use crate::entropy::{Counts, NgramModel, count_documents, num_threads};
 use crate::{DataError, Result};
 
@@ -16,12 +17,14 @@ use crate::{DataError, Result};
 pub struct CrossFit {
     full: Arc<NgramModel>,
     folds: Vec<Arc<NgramModel>>,
+    /// Documents whose second hash, as a fraction, is at least this were not trained on by any of the models.
+    sample: f64,
 }
 
 impl CrossFit {
     /// Only the full model: no document is kept from it.
     pub fn single(model: Arc<NgramModel>) -> Self {
-        Self { full: model, folds: Vec::new() }
+        Self { full: model, folds: Vec::new(), sample: 1.0 }
     }
 
     /// Trains `folds` + 1 models in one reading of the documents. With 0 folds this is [`CrossFit::single`]; `threads` = 0
@@ -55,7 +58,14 @@ impl CrossFit {
         });
         let mut models = models.into_iter().map(|model| model.map(Arc::new)).collect::<Result<Vec<_>>>()?;
         let full = models.remove(folds);
-        Ok(Self { full, folds: models })
+        Ok(Self { full, folds: models, sample: 1.0 })
+    }
+
+    /// Says that the documents trained on were those whose second hash, as a fraction, is below `share`: all others may
+    /// use the full model, which has not seen them.
+    #[must_use]
+    pub fn of_sample(self, share: f64) -> Self {
+        Self { sample: share, ..self }
     }
 
     /// The model of all documents.
@@ -68,9 +78,10 @@ impl CrossFit {
         self.folds.len()
     }
 
-    /// The fold of a document, `None` when not cross-fitted.
+    /// The fold of a document; `None` when not cross-fitted, or when no model was trained on it.
     pub fn fold_of(&self, bytes: &[u8]) -> Option<u32> {
-        (!self.folds.is_empty()).then(|| fold(bytes, self.folds.len()))
+        let trained_on = self.sample >= 1.0 || second_fraction(bytes) < self.sample;
+        (trained_on && !self.folds.is_empty()).then(|| fold(bytes, self.folds.len()))
     }
 
     /// Model 0 is the full one; model k + 1 has not seen fold k.

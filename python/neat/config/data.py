@@ -79,9 +79,9 @@ class Ngram(Section):
     """Bytes of context (1 to 6)."""
     folds: int = Field(default=8, ge=2, le=64)
     """Parts of the training text (2 to 64); each document is read through a model that has not seen its part."""
-    max_bytes: int = Field(default=33_554_432, ge=65_536, le=2**34)
-    """Text the model is built from, in bytes (65536 to 2^34). Up to this much training text is used in folds; of
-    more, this much builds the model and is then left out of training."""
+    max_bytes: int = Field(default=16_777_216, ge=65_536, le=2**34)
+    """Text the models are built from, in bytes (65536 to 2^34), about 10 bytes of memory each and per fold. Of a larger
+    corpus a sample of this size is taken, by document."""
     model: str = ""
     """File written by `neat data entropy-model` to be used instead of building one. It must not have seen the
     training text."""

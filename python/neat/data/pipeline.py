@@ -28,8 +28,6 @@ class Text:
         patcher: The calibrated patch rule.
         preparer: Turns documents into rows.
         validation: Held-out documents; empty when the configuration names none.
-        trained_share: Share of the training documents, by hash, that only the n-gram model was trained on; the
-            network never sees them. Zero when the models are cross-fitted.
     """
 
     corpus: _native.Corpus
@@ -37,7 +35,6 @@ class Text:
     patcher: _native.Patcher
     preparer: _native.Preparer
     validation: list[bytes]
-    trained_share: float
 
     def stream(self, config: Config, state: str | None = None) -> _native.WindowStream:
         """The endless stream of packed rows, from the beginning or from a saved state."""
@@ -47,7 +44,6 @@ class Text:
             lanes=config.data.lanes,
             prefetch=config.data.prefetch,
             state=state,
-            skip_hash_below=self.trained_share,
         )
 
 
@@ -60,10 +56,10 @@ def open_text(config: Config) -> Text:
     config.require_sources()
     corpus = open_corpus(config)
     validation = _validation(config, corpus)
-    models, documents, trained_share = _models(config, corpus)
-    patcher = _patcher(config, models, documents)
+    models = _models(config, corpus)
+    patcher = _patcher(config, models, corpus)
     preparer = make_preparer(config, models, patcher)
-    return Text(corpus, models, patcher, preparer, validation, trained_share)
+    return Text(corpus, models, patcher, preparer, validation)
 
 
 def open_corpus(config: Config) -> _native.Corpus:
@@ -111,21 +107,14 @@ def _validation(config: Config, corpus: _native.Corpus) -> list[bytes]:
     return documents
 
 
-def _models(config: Config, corpus: _native.Corpus) -> tuple[_native.CrossFit, list[bytes], float]:
-    """The n-gram models, the documents to calibrate on, and the share of documents set aside for them."""
+def _models(config: Config, corpus: _native.Corpus) -> _native.CrossFit:
     ngram = config.ngram
-    share = ngram.max_bytes / corpus.num_bytes if corpus.num_bytes > ngram.max_bytes else 0.0
-    documents = list(corpus.documents("train", hash_below=share or None))
-    if not documents:
-        raise DataError(
-            f"no document falls into the {ngram.max_bytes} bytes set aside for the n-gram model",
-            hint="raise ngram.max_bytes",
-        )
     if ngram.model:
-        return _native.CrossFit.single(_native.NgramModel.load(ngram.model)), documents, 0.0
-    if share or not _needs_folds(config):
-        return _native.CrossFit.single(_native.NgramModel.train_bytes(documents, ngram.order)), documents, share
-    return _native.CrossFit.train_bytes(documents, ngram.order, ngram.folds), documents, 0.0
+        return _native.CrossFit.single(_native.NgramModel.load(ngram.model))
+    # A corpus above the limit is sampled by document; a document outside the sample is new to every model.
+    share = ngram.max_bytes / corpus.num_bytes if corpus.num_bytes > ngram.max_bytes else None
+    folds = ngram.folds if _needs_folds(config) else 0
+    return _native.CrossFit.train(corpus, ngram.order, folds, hash_below=share)
 
 
 def _needs_folds(config: Config) -> bool:
@@ -134,13 +123,13 @@ def _needs_folds(config: Config) -> bool:
     return network.ngram_features or (network.patches and config.patcher.rule in ENTROPY_RULES)
 
 
-def _patcher(config: Config, models: _native.CrossFit, documents: list[bytes]) -> _native.Patcher:
+def _patcher(config: Config, models: _native.CrossFit, corpus: _native.Corpus) -> _native.Patcher:
     patcher = config.patcher
     if not config.network.patches:
         # Rows of a flat network still carry patch slots; they are never read.
         return _native.Patcher("byte", max_length=patcher.max_length)
     if patcher.rule not in ENTROPY_RULES:
         return _native.Patcher(patcher.rule, stride=patcher.stride, max_length=patcher.max_length)
-    return _native.Patcher.calibrate_bytes(
-        models, documents, patcher.rule, patcher.mean_length, patcher.max_length, patcher.stride
+    return _native.Patcher.calibrate(
+        models, corpus, patcher.rule, patcher.mean_length, patcher.max_length, patcher.stride
     )
