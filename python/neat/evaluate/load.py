@@ -10,6 +10,7 @@ import torch
 from neat import _native
 from neat.config.load import load_text
 from neat.config.schema import Config
+from neat.config.tomlfile import read
 from neat.data.pipeline import make_preparer
 from neat.errors import CheckpointError
 from neat.model.neat import NeatModel
@@ -53,7 +54,7 @@ def load_all(path: Path, *, device: str = "auto", average: bool = True) -> Loade
     """`load` with everything that stands beside the weights."""
     folder = checkpoint.find(path)
     state = checkpoint.read_state(folder)
-    config = load_text((folder / checkpoint.CONFIG).read_bytes(), str(folder / checkpoint.CONFIG)).config
+    config = load_text(read(folder / checkpoint.CONFIG), str(folder / checkpoint.CONFIG)).config
     placement = place(config.runtime.model_copy(update={"device": device, "compile": "off", "threads": 0}))
     ngram = _native.NgramModel.from_bytes((folder / checkpoint.ENTROPY_MODEL).read_bytes())
     patcher = _native.Patcher.from_json(state["patcher"])

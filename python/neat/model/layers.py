@@ -101,5 +101,5 @@ def shift(x: Tensor, positions: int) -> Tensor:
 
 def same_document(document: Tensor, positions: int) -> Tensor:
     """True where position i and position i - `positions` lie in one segment, [B, N]."""
-    previous = F.pad(document[:, : document.shape[1] - positions], (positions, 0), value=-2)
+    previous = F.pad(document, (positions, 0), value=-2)[:, : document.shape[1]]
     return torch.eq(document, previous)
