@@ -284,6 +284,16 @@ def test_settings_out_of_range(tmp_path: Path, options: dict[str, object]) -> No
         Corpus([[str(tmp_path)]]).documents("valid")
 
 
+def test_a_wrong_field_is_told_from_a_bad_row_however_long_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", jsonl_bytes(["a"] * 3000, "txt"))
+    for on_bad_row in ("stop", "skip"):
+        with pytest.raises(DataError, match="no field `text`") as caught:
+            Corpus([[str(path)]], on_bad_row=on_bad_row)
+        assert 'text_field = "txt"' in caught.value.hint
+    report = json.loads(inspect(str(path), "text"))
+    assert (report["rows"], report["bad_rows"]) == (3000, 3000)
+
+
 # Parts
 
 
@@ -327,7 +337,7 @@ def test_inspect_without_the_field_says_so(tmp_path: Path, make) -> None:  # noq
     assert (good["rows"], good["documents"]) == (len(TEXTS), len(DOCUMENTS))
     report = json.loads(inspect(str(path), "txt"))
     assert not report["readable"] and not report["has_text_field"]
-    assert "text" in report["columns"] and "`txt`" in report["first_bad"]["reason"]
+    assert report["rows"] == len(TEXTS) and "text" in report["columns"] and "`txt`" in report["first_bad"]["reason"]
 
 
 def test_inspect_reports_damage_and_raises_for_no_file(tmp_path: Path) -> None:
@@ -347,12 +357,15 @@ def test_a_long_scan_can_be_interrupted(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no {REAL_DATA}")
-@pytest.mark.parametrize("name", ["gsm8k.train.jsonl.gz", "udhr.train.jsonl.zst", "dm_math.train.parquet"])
-def test_real_files_are_readable(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("gsm8k.train.jsonl.gz", "question"), ("udhr.train.jsonl.zst", "text"), ("dm_math.train.parquet", "question")],
+)
+def test_real_files_are_readable(name: str, field: str) -> None:
     path = REAL_DATA / name
-    report = json.loads(inspect(str(path), "text"))
+    report = json.loads(inspect(str(path), field))
     assert report["readable"], report
-    corpus = Corpus([[str(path)]])
+    corpus = Corpus([[str(path)]], text_field=field)
     documents = list(corpus.documents())
     assert sum(map(len, documents)) == report["bytes"] == corpus.num_bytes
     assert len(documents) == report["documents"]
