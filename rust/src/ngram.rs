@@ -4,13 +4,19 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use neat_data::{DataError, Target};
+use neat_data::{DataError, Part, Target};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
+use crate::corpus::{Corpus, interruptible};
 use crate::error::{OrRaise, data_error};
+
+/// Bytes of text read between two looks for an interruption.
+const BYTES_PER_LOOK: usize = 1 << 22;
+/// Text from which the calibration sample is drawn, as a multiple of the sample.
+const POOL_PER_SAMPLE: u64 = 16;
 
 /// An interpolated modified Kneser-Ney model over bytes.
 ///
@@ -28,6 +34,26 @@ impl From<neat_data::NgramModel> for NgramModel {
 
 #[pymethods]
 impl NgramModel {
+    /// Train on the training part of a corpus.
+    ///
+    /// `limit_bytes` ends with the document that reaches it; `hash_below` takes the sample of `Corpus.documents` that a
+    /// stream can leave out. `order` is the bytes of context, 1 to 6; `threads` = 0 takes one a core.
+    #[staticmethod]
+    #[pyo3(signature = (corpus, order = 6, limit_bytes = None, threads = 0, hash_below = None))]
+    fn train(
+        py: Python<'_>,
+        corpus: &Corpus,
+        order: usize,
+        limit_bytes: Option<u64>,
+        threads: usize,
+        hash_below: Option<f64>,
+    ) -> PyResult<Self> {
+        let documents = corpus.inner.documents(Part::Train, limit_bytes, hash_below);
+        let model =
+            interruptible(py, |tick| neat_data::NgramModel::train(watched(documents, tick), order, threads));
+        Ok(model?.into())
+    }
+
     /// Train on documents in memory. `order` is the bytes of context, 1 to 6; `threads` = 0 takes one a core.
     #[staticmethod]
     #[pyo3(signature = (documents, order = 6, threads = 0))]
@@ -134,6 +160,27 @@ pub(crate) struct CrossFit {
 
 #[pymethods]
 impl CrossFit {
+    /// Train `folds` models and the full one on the training part of a corpus; 0 folds is `single`.
+    ///
+    /// The other arguments are those of `NgramModel.train`.
+    #[staticmethod]
+    #[pyo3(signature = (corpus, order = 6, folds = 8, limit_bytes = None, threads = 0, hash_below = None))]
+    fn train(
+        py: Python<'_>,
+        corpus: &Corpus,
+        order: usize,
+        folds: usize,
+        limit_bytes: Option<u64>,
+        threads: usize,
+        hash_below: Option<f64>,
+    ) -> PyResult<Self> {
+        let documents = corpus.inner.documents(Part::Train, limit_bytes, hash_below);
+        let inner = interruptible(py, |tick| {
+            neat_data::CrossFit::train(watched(documents, tick), order, folds, threads)
+        });
+        Ok(Self { inner: inner? })
+    }
+
     /// Train on documents in memory: `folds` models and the full one; 0 folds is `single`.
     #[staticmethod]
     #[pyo3(signature = (documents, order = 6, folds = 8, threads = 0))]
@@ -207,7 +254,34 @@ impl Patcher {
         Ok(Self { inner })
     }
 
-    /// The patcher that comes nearest to `mean_length` on about `sample_bytes` of the documents.
+    /// The patcher that comes nearest to `mean_length` on about `sample_bytes` of a corpus' training part.
+    ///
+    /// The sample is drawn by hash from the first 16 x `sample_bytes`. Uses the entropies of the model that has not seen
+    /// the document. `mean_length` of the result is the one reached.
+    #[staticmethod]
+    #[pyo3(signature = (models, corpus, rule, mean_length, max_length = 16, stride = 4, sample_bytes = 1 << 20))]
+    #[allow(clippy::too_many_arguments)]
+    fn calibrate(
+        py: Python<'_>,
+        models: &CrossFit,
+        corpus: &Corpus,
+        rule: &str,
+        mean_length: f64,
+        max_length: usize,
+        stride: usize,
+        sample_bytes: usize,
+    ) -> PyResult<Self> {
+        let target = Target { rule: rule.parse().or_raise()?, mean_length, max_length, stride, sample_bytes };
+        let pool = (sample_bytes as u64).saturating_mul(POOL_PER_SAMPLE);
+        let documents = corpus.inner.documents(Part::Train, Some(pool), None);
+        let inner = interruptible(py, |tick| {
+            let documents = watched(documents, tick).collect::<neat_data::Result<Vec<_>>>()?;
+            neat_data::calibrate(&models.inner, &documents, target)
+        });
+        Ok(Self { inner: inner? })
+    }
+
+    /// The patcher that comes nearest to `mean_length` on about `sample_bytes` of documents in memory.
     ///
     /// Uses the entropies of the model that has not seen the document. `mean_length` of the result is the one reached.
     #[staticmethod]
@@ -299,4 +373,21 @@ impl Patcher {
 
 fn owned(documents: &[PyBackedBytes]) -> impl Iterator<Item = neat_data::Result<Vec<u8>>> {
     documents.iter().map(|document| Ok(document.to_vec()))
+}
+
+/// The same documents, with a look for an interruption now and then.
+fn watched<'a>(
+    documents: impl Iterator<Item = neat_data::Result<Vec<u8>>> + 'a,
+    tick: &'a mut dyn FnMut() -> neat_data::Result<()>,
+) -> impl Iterator<Item = neat_data::Result<Vec<u8>>> + 'a {
+    let mut unwatched = 0;
+    documents.map(move |document| {
+        let document = document?;
+        unwatched += document.len();
+        if unwatched >= BYTES_PER_LOOK {
+            unwatched = 0;
+            tick()?;
+        }
+        Ok(document)
+    })
 }

@@ -1,5 +1,6 @@
 """The n-gram model and its folds through the bindings."""
 
+import json
 import random
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import xxhash
 
-from neat._native import CrossFit, NgramModel, Patcher
+from neat._native import Corpus, CrossFit, NgramModel, Patcher
 from neat.errors import DataError
 
 STEP = 1 / 8192
@@ -143,3 +144,21 @@ def test_calibration_reaches_the_mean_patch_length(
 def test_calibration_beyond_reach_is_an_error(documents: list[bytes], model: NgramModel) -> None:
     with pytest.raises(DataError, match="out of reach"):
         Patcher.calibrate_bytes(CrossFit.single(model), documents, "global", 30.0, max_length=16)
+
+
+def test_a_corpus_trains_the_model_of_its_documents(documents: list[bytes], tmp_path: Path) -> None:
+    path = tmp_path / "text.jsonl"
+    path.write_text("".join(json.dumps({"text": document.decode()}) + "\n" for document in documents))
+    corpus = Corpus([[str(path)]], hold_out=0.2)
+    training = list(corpus.documents("train"))
+    assert 0 < len(training) < len(documents)
+    assert NgramModel.train(corpus).digest == NgramModel.train_bytes(training).digest
+    limited = list(corpus.documents("train", limit_bytes=3000))
+    assert NgramModel.train(corpus, limit_bytes=3000).digest == NgramModel.train_bytes(limited).digest
+    sample = list(corpus.documents("train", hash_below=0.5))
+    assert NgramModel.train(corpus, hash_below=0.5).digest == NgramModel.train_bytes(sample).digest
+    cross, same = CrossFit.train(corpus, folds=3), CrossFit.train_bytes(training, folds=3)
+    assert [cross.model(fold).digest for fold in range(3)] == [same.model(fold).digest for fold in range(3)]
+    patcher = Patcher.calibrate(cross, corpus, "global", 4.5)
+    assert patcher == Patcher.calibrate_bytes(same, training, "global", 4.5)
+    assert patcher.mean_length == pytest.approx(4.5, rel=0.02)
