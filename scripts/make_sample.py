@@ -101,7 +101,9 @@ def strings_of(rows: Iterable[Row]) -> frozenset[bytes]:
 def write_rows(path: Path, rows: list[Row]) -> int:
     """Writes compressed JSONL and returns its size in bytes."""
     lines = "".join(json.dumps({key: row[key] for key in FIELDS}, ensure_ascii=False) + "\n" for row in rows)
-    packed = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True, write_checksum=True).compress(lines.encode())
+    packed = zstandard.ZstdCompressor(level=LEVEL, write_content_size=True, write_checksum=True).compress(
+        lines.encode()
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(packed)
     return len(packed)

@@ -15,6 +15,7 @@ const HASHES_PER_LOOK: usize = 4096;
 
 /// Runs `work` without the GIL. The function it is given lets Python signals through: its error must end the work, and
 /// the exception of the signal's handler is then raised.
+#[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general over lifetimes")]
 pub(crate) fn interruptible<T: Send>(
     py: Python<'_>,
     work: impl FnOnce(&mut dyn FnMut() -> neat_data::Result<()>) -> neat_data::Result<T> + Send,

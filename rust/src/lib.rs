@@ -1,6 +1,7 @@
 //! Python bindings of NEAT: the list of exports. No algorithm lives here.
 
 #![allow(clippy::needless_pass_by_value, reason = "PyO3 extracts arguments by value")]
+#![allow(clippy::doc_markdown, reason = "the documentation of exports is read in Python")]
 
 use pyo3::prelude::*;
 

@@ -13,11 +13,10 @@ import xxhash
 from corpus_files import gzip_members, jsonl_bytes, write_parquet, zstd_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from neat._native import Corpus, inspect
 from neat.errors import DataError
 
-TEXTS = ["plain", "é\n\t\"\\ \u2028", None, "", "😀" * 50, "x" * 5000, "last"]
+TEXTS = ["plain", 'é\n\t"\\ \u2028', None, "", "😀" * 50, "x" * 5000, "last"]
 DOCUMENTS = [text.encode() for text in TEXTS if text]
 REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -43,12 +42,17 @@ COMPRESSIONS = {
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_json_lines_in_every_compression_under_a_name_that_says_nothing(tmp_path: Path, compression: str) -> None:
+def test_json_lines_in_every_compression_under_a_name_that_says_nothing(
+    tmp_path: Path, compression: str
+) -> None:
     path = write(tmp_path / "data.bin", COMPRESSIONS[compression](jsonl_bytes(TEXTS)))
     assert read(path) == DOCUMENTS
     corpus = Corpus([[str(path)]])
     entry = json.loads(corpus.manifest())["sources"][0][0]
-    assert (entry["format"], entry["compression"]) == ("jsonl", compression.split()[0].replace("plain", "none"))
+    assert (entry["format"], entry["compression"]) == (
+        "jsonl",
+        compression.split()[0].replace("plain", "none"),
+    )
     assert entry["rows"] == len(TEXTS)
     assert (corpus.num_documents, corpus.num_bytes) == (len(DOCUMENTS), sum(map(len, DOCUMENTS)))
 
@@ -123,7 +127,10 @@ def test_folders_globs_and_sources(tmp_path: Path) -> None:
 
 
 def test_digest_follows_content_not_place(tmp_path: Path) -> None:
-    paths = [write(tmp_path / name, jsonl_bytes(texts)) for name, texts in [("a", TEXTS), ("b", TEXTS), ("c", ["z"])]]
+    paths = [
+        write(tmp_path / name, jsonl_bytes(texts))
+        for name, texts in [("a", TEXTS), ("b", TEXTS), ("c", ["z"])]
+    ]
     digests = [Corpus([[str(path)]]).digest for path in paths]
     assert digests[0] == digests[1] != digests[2]
     assert Corpus([[str(path) for path in paths]]).digest != Corpus([[str(path)] for path in paths]).digest
@@ -139,8 +146,14 @@ def test_missing_files_are_named(tmp_path: Path, pattern: str) -> None:
     assert pattern in str(caught.value) and caught.value.hint
 
 
-@pytest.mark.parametrize("make", [lambda path, texts: write(path, jsonl_bytes(texts, "content")),
-                                  lambda path, texts: write_parquet(path, texts, field="content")])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path, texts: write(path, jsonl_bytes(texts, "content")),
+        lambda path, texts: write_parquet(path, texts, field="content"),
+    ],
+    ids=["jsonl", "parquet"],
+)
 def test_missing_field_names_what_is_there(tmp_path: Path, make) -> None:  # noqa: ANN001
     path = make(tmp_path / "x", TEXTS)
     for on_bad_row in ("stop", "skip"):
@@ -274,7 +287,13 @@ def test_a_file_that_changed_is_noticed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"on_bad_row": "x"}, {"hold_out": 1.5}, {"weights": [1.0, 2.0]}, {"weights": [-1.0]}, {"shuffle_blocks": 0}],
+    [
+        {"on_bad_row": "x"},
+        {"hold_out": 1.5},
+        {"weights": [1.0, 2.0]},
+        {"weights": [-1.0]},
+        {"shuffle_blocks": 0},
+    ],
     ids=str,
 )
 def test_settings_out_of_range(tmp_path: Path, options: dict[str, object]) -> None:
@@ -282,6 +301,16 @@ def test_settings_out_of_range(tmp_path: Path, options: dict[str, object]) -> No
         Corpus([[str(write(tmp_path / "x", b"text"))]], **options)
     with pytest.raises(DataError, match="not a part"):
         Corpus([[str(tmp_path)]]).documents("valid")
+
+
+def test_a_wrong_field_is_told_from_a_bad_row_however_long_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", jsonl_bytes(["a"] * 3000, "txt"))
+    for on_bad_row in ("stop", "skip"):
+        with pytest.raises(DataError, match="no field `text`") as caught:
+            Corpus([[str(path)]], on_bad_row=on_bad_row)
+        assert 'text_field = "txt"' in caught.value.hint
+    report = json.loads(inspect(str(path), "text"))
+    assert (report["rows"], report["bad_rows"]) == (3000, 3000)
 
 
 # Parts
@@ -327,7 +356,11 @@ def test_inspect_without_the_field_says_so(tmp_path: Path, make) -> None:  # noq
     assert (good["rows"], good["documents"]) == (len(TEXTS), len(DOCUMENTS))
     report = json.loads(inspect(str(path), "txt"))
     assert not report["readable"] and not report["has_text_field"]
-    assert "text" in report["columns"] and "`txt`" in report["first_bad"]["reason"]
+    assert (
+        report["rows"] == len(TEXTS)
+        and "text" in report["columns"]
+        and "`txt`" in report["first_bad"]["reason"]
+    )
 
 
 def test_inspect_reports_damage_and_raises_for_no_file(tmp_path: Path) -> None:
@@ -347,12 +380,19 @@ def test_a_long_scan_can_be_interrupted(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no {REAL_DATA}")
-@pytest.mark.parametrize("name", ["gsm8k.train.jsonl.gz", "udhr.train.jsonl.zst", "dm_math.train.parquet"])
-def test_real_files_are_readable(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("gsm8k.train.jsonl.gz", "question"),
+        ("udhr.train.jsonl.zst", "text"),
+        ("dm_math.train.parquet", "question"),
+    ],
+)
+def test_real_files_are_readable(name: str, field: str) -> None:
     path = REAL_DATA / name
-    report = json.loads(inspect(str(path), "text"))
+    report = json.loads(inspect(str(path), field))
     assert report["readable"], report
-    corpus = Corpus([[str(path)]])
+    corpus = Corpus([[str(path)]], text_field=field)
     documents = list(corpus.documents())
     assert sum(map(len, documents)) == report["bytes"] == corpus.num_bytes
     assert len(documents) == report["documents"]

@@ -65,6 +65,13 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
+def add_device_option(parser: argparse.ArgumentParser) -> None:
+    """`--device`."""
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where to compute (%(default)s)"
+    )
+
+
 def load_config(arguments: argparse.Namespace) -> Loaded:
     """The configuration that the options describe; remarks go to stderr."""
     from neat.config.load import load  # pydantic; not needed by --help of other commands

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from neat.cli.arguments import add_json_option, print_json, print_table
+from neat.cli.arguments import add_device_option, add_json_option, print_json, print_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +17,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--text-field", default="text", metavar="NAME", help="field or column of the text (%(default)s)"
     )
+    parser.add_argument(
+        "--on-bad-row", choices=("stop", "skip"), default="stop", help="what a damaged row does (%(default)s)"
+    )
+    add_device_option(parser)
     add_json_option(parser)
 
 
@@ -24,6 +28,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluates and prints the scores."""
     from neat.evaluate.bpb import evaluate  # torch
 
-    scores = evaluate(arguments.path, arguments.data, text_field=arguments.text_field)
+    scores = evaluate(
+        arguments.path,
+        arguments.data,
+        text_field=arguments.text_field,
+        on_bad_row=arguments.on_bad_row,
+        device=arguments.device,
+    )
     (print_json if arguments.json else print_table)(scores)
     return 0

@@ -6,10 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
-from itertools import groupby
 from pathlib import Path
 
-from neat.cli.arguments import add_json_option, print_json, say
+from neat.cli.arguments import add_device_option, add_json_option, print_json, say
 from neat.errors import UsageError
 
 
@@ -26,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be repeated"
     )
+    add_device_option(parser)
     add_json_option(parser)
 
 
@@ -33,36 +33,26 @@ def run(arguments: argparse.Namespace) -> int:
     """Streams to stdout, then says how repetitive the text is on stderr."""
     _check(arguments)
     from neat.evaluate.load import load  # torch
+    from neat.train.quality import degeneracy
 
-    model = load(arguments.path)
+    model = load(arguments.path, device=arguments.device)
+    prompt = os.fsencode(arguments.prompt)
     pieces = model.generate(
-        os.fsencode(arguments.prompt),
+        prompt,
         max_bytes=arguments.max_bytes,
         seed=arguments.seed,
         temperature=arguments.temperature,
         top_p=arguments.top_p,
         stop=[os.fsencode(text) for text in arguments.stop],
     )
-    text = _collect(pieces) if arguments.json else _stream(pieces)
-    figures = {"bytes": len(text), "distinct_4": distinct_share(text, 4), "longest_run": longest_run(text)}
+    text = b"".join(pieces) if arguments.json else _stream(pieces)
+    figures = {"bytes": len(text)} | degeneracy(text)
     if arguments.json:
-        print_json(
-            {"prompt": arguments.prompt, "text": text.decode(errors="replace"), "seed": arguments.seed} | figures
-        )
+        spoken = {"prompt": prompt.decode(errors="replace"), "text": text.decode(errors="replace")}
+        print_json(spoken | {"seed": arguments.seed} | figures)
     else:
-        say("{bytes} bytes, distinct-4 {distinct_4:.3f}, longest run {longest_run}".format(**figures))
+        say(", ".join(f"{name} {value:g}" for name, value in figures.items()))
     return 0
-
-
-def distinct_share(text: bytes, length: int) -> float:
-    """Share of different strings among all strings of `length` bytes; 1 for a text shorter than two of them."""
-    strings = [text[at : at + length] for at in range(len(text) - length + 1)]
-    return len(set(strings)) / len(strings) if strings else 1.0
-
-
-def longest_run(text: bytes) -> int:
-    """Length of the longest repetition of one byte."""
-    return max((sum(1 for _ in group) for _, group in groupby(text)), default=0)
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -78,11 +68,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--stop is empty")
 
 
-def _collect(pieces: Iterable[bytes]) -> bytes:
-    return b"".join(pieces)
-
-
 def _stream(pieces: Iterable[bytes]) -> bytes:
+    """Writes each piece to stdout as it comes; returns all of them."""
     text = bytearray()
     for piece in pieces:
         text += piece

@@ -27,7 +27,8 @@ PRESETS = ("tiny", "100m", "350m", "1b")
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a value was set: `label` for people (`default`, `preset tiny`, `my.toml:12`, `--set`), and the same
-    place as the phrase of an error message."""
+    place as the phrase of an error message.
+    """
 
     label: str
     where: str | None = None
@@ -68,8 +69,13 @@ def load(source: str | Path | None = None, overrides: Sequence[str] = ()) -> Loa
 
 
 def load_text(text: str, name: str) -> Loaded:
-    """The configuration of a TOML text, such as the `config.toml` of a run; `name` is for messages."""
+    """The configuration of a TOML text; `name` is for messages."""
     return _resolve(_text_layers(text, name), ())
+
+
+def load_file(path: Path) -> Loaded:
+    """The configuration of a TOML file, such as the `config.toml` of a run; raises `ConfigError`."""
+    return load_text(read(path), str(path))
 
 
 def preset_text(name: str) -> str:

@@ -21,10 +21,9 @@ from types import TracebackType
 from typing import Self
 
 from neat.config.compare import Difference, config_hash, difference
-from neat.config.load import load_text
+from neat.config.load import load_file
 from neat.config.schema import Config
 from neat.config.show import dump_toml, toml_value
-from neat.config.tomlfile import read
 from neat.errors import CheckpointError, ConfigError, NeatError, Problem
 from neat.events.lock import RunLock
 from neat.events.writer import HEARTBEAT_S, EventWriter
@@ -150,7 +149,7 @@ def read_config(paths: RunPaths) -> Config:
     """The configuration of a run; raises `CheckpointError` when there is no run, `ConfigError` when it is damaged."""
     if not paths.is_run():
         raise CheckpointError(f"{paths.root} is not a run directory", hint="it has no config.toml")
-    return load_text(read(paths.config), str(paths.config)).config
+    return load_file(paths.config).config
 
 
 def read_record(paths: RunPaths) -> dict[str, object]:

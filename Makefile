@@ -1,0 +1,77 @@
+# Everything here works on a fresh machine with Python >= 3.11 and Rust: each target first makes what it needs.
+#
+#   PYTHON=python3.12   the interpreter to make the environment with
+#   NEAT_VENV=DIR       where the environment is (default: .venv)
+#   NEAT_CACHE=DIR      keeps environment and build output outside the checkout, to be found again by the next one
+
+PYTHON ?= python3
+ifdef NEAT_CACHE
+  NEAT_VENV ?= $(NEAT_CACHE)/venv
+  CARGO_TARGET_DIR ?= $(NEAT_CACHE)/target
+  export CARGO_TARGET_DIR
+endif
+NEAT_VENV ?= .venv
+VENV := $(abspath $(NEAT_VENV))
+BIN := $(VENV)/bin
+export VIRTUAL_ENV := $(VENV)
+export PATH := $(BIN):$(PATH)
+unexport PYTHONPATH PYTHONHOME
+
+TOOLS := $(VENV)/.neat-tools
+CRATES := -p neat-data -p neat-dynamics
+
+.PHONY: help demo test build fmt lint types bench stubs clean check-tools
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: build  ## train the tiny preset on bundled text for five minutes, evaluate it, let it write
+	neat-train --config tiny --out runs/demo
+	neat-eval runs/demo --data bundled:prose.valid.jsonl.zst
+	neat-generate runs/demo --prompt "It is a truth universally acknowledged, that " --max-bytes 400
+
+test: build  ## run the Rust and the Python tests
+	cargo test --release --locked --quiet $(CRATES)
+	pytest -m "not gpu"
+
+build: $(TOOLS)  ## environment, dependencies, compiled part
+	maturin develop --release --locked --extras dev
+
+fmt: $(TOOLS)  ## format all sources
+	cargo fmt --all
+	ruff check --fix --quiet . || true
+	ruff format .
+
+lint: build  ## formatting, style, import rules
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	ruff format --check .
+	ruff check .
+	lint-imports
+
+types: build  ## static types
+	mypy
+
+bench: build  ## measure speed beside named peers; results as JSON in benchmarks/results
+	@mkdir -p benchmarks/results
+	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script" || exit 1; done
+
+stubs: $(TOOLS)  ## generate the type stub of the compiled part
+	maturin generate-stubs --profile release --out python --features pyo3/experimental-inspect
+
+clean:  ## remove what was built in the checkout (runs stay)
+	rm -rf .venv target dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find python -name '*.so' -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(TOOLS): | check-tools
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+		echo "hint: install the venv module of $(PYTHON), or set NEAT_VENV to an environment that exists" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip "maturin>=1.16,<2" "ruff>=0.15"
+	@touch $@
+
+check-tools:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is missing or older than 3.11" >&2; echo "hint: make PYTHON=python3.12" >&2; exit 1; }
+	@command -v cargo >/dev/null || { \
+		echo "cargo was not found" >&2; echo "hint: install Rust from https://rustup.rs" >&2; exit 1; }
