@@ -87,7 +87,7 @@ class Reporter:
             "train/bpb": loss / NATS_PER_BIT,
             "train/bytes": trainer.bytes_seen,
             "train/total_steps": total,
-            "train/window": trainer.horizon.window(trainer.config.train, trainer.step - 1),
+            "train/window": trainer.horizon.window(trainer.config.train),
             "train/skipped_steps": trainer.guard.skipped,
             "optim/lr": optim.lr * schedule.lr_scale(optim, trainer.step - 1, total),
             "optim/grad_norm": norm,
