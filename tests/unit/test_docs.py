@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from neat import _native
 from neat.cli import _MODULES, COMMANDS
 from neat.cli.arguments import Parser
@@ -59,6 +60,7 @@ def commands(script: str) -> Iterator[list[str]]:
 def check_command(words: list[str]) -> None:
     """Parses a command of ours with its own parser, and loads the settings that it names."""
     name, rest = (SCRIPTS[words[0]], words[1:]) if words[0] in SCRIPTS else (words[1], words[2:])
+    assert name in COMMANDS
     parser = Parser(prog=f"neat {name}")
     import_module(f"neat.cli.{_MODULES.get(name, name)}").configure(parser)
     arguments = parser.parse_args(rest)
@@ -70,7 +72,7 @@ def check_command(words: list[str]) -> None:
 def test_commands_are_understood(script: str) -> None:
     subprocess.run(["bash", "-n"], input=script.encode(), check=True)
     for words in commands(script):
-        if words and (words[0] in SCRIPTS or (words[0] == "neat" and words[1] in COMMANDS)):
+        if words and (words[0] in SCRIPTS or (words[0] == "neat" and not words[1].startswith("-"))):
             check_command(words)
 
 
@@ -84,6 +86,7 @@ def test_marked_commands_run(script: str, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         timeout=240,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
 
