@@ -102,7 +102,7 @@ class Reporter:
     def evaluate(self, trainer: Trainer) -> None:
         """Bits per byte on held-out documents, with averaged weights in float32, beside the n-gram model."""
         documents = _limited(trainer.text.validation, trainer.config.train.eval_bytes)
-        if not documents:
+        if not any(documents):
             self._display.note("no held-out text: data.validation is empty and data.validation_share is 0")
             return
         start = time.perf_counter()

@@ -128,6 +128,8 @@ def _check(trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
             hint="restore the files named in data.sources, or start a new run with another --out",
             where=f"in {folder}",
         )
+    if state["patcher"] != trainer.text.patcher.to_json():
+        raise _mismatch(folder, "its patches follow another rule or threshold")
 
 
 @torch.no_grad()
