@@ -96,8 +96,11 @@ def _activations(config: Config, placement: Placement) -> int:
         kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
         return tensor
 
-    with FakeTensorMode():
+    with torch.device("meta"):
         model = NeatModel(config.network, config.patcher.max_length)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        # Drawing weights asks for values, which these tensors do not have.
+        model = model.to_empty(device="cpu")
         weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
         batch = _empty_batch(config, rows)
         with (

@@ -1,0 +1,146 @@
+"""The documentation agrees with the program: tables, commands, examples, links, lists of events and exit codes."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neat import _native
+from neat.cli import _MODULES, COMMANDS
+from neat.cli.arguments import Parser
+from neat.config.load import PRESETS, load
+from neat.errors import Exit
+from neat.events.schema import TYPES
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"(<!-- run -->\n)?^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SCRIPTS = {f"neat-{name}": name for name in ("train", "eval", "generate", "data")}
+PRELUDE = "\n".join(
+    ["set -euo pipefail", 'neat() { "$PYTHON" -m neat "$@"; }']
+    + [f'{script}() {{ neat {name} "$@"; }}' for script, name in SCRIPTS.items()]
+)
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def blocks() -> Iterator[tuple[str, bool, str]]:
+    """(page and number, whether it is run, text) of every bash block."""
+    for path in PAGES:
+        for number, match in enumerate(BLOCK.finditer(path.read_text(encoding="utf-8"))):
+            yield f"{path.name}-{number}", match[1] is not None, match[2]
+
+
+def commands(script: str) -> Iterator[list[str]]:
+    """The simple commands of a script without control flow."""
+    for line in script.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in [*lexer, ";"]:
+            if set(word) <= set(";|&<>()"):
+                yield words
+                words = []
+            else:
+                words.append(word)
+
+
+def check_command(words: list[str]) -> None:
+    """Parses a command of ours with its own parser, and loads the settings that it names."""
+    name, rest = (SCRIPTS[words[0]], words[1:]) if words[0] in SCRIPTS else (words[1], words[2:])
+    assert name in COMMANDS
+    parser = Parser(prog=f"neat {name}")
+    import_module(f"neat.cli.{_MODULES.get(name, name)}").configure(parser)
+    arguments = parser.parse_args(rest)
+    if getattr(arguments, "overrides", None) or getattr(arguments, "config", None) in PRESETS:
+        load(arguments.config if arguments.config in PRESETS else "tiny", arguments.overrides)
+
+
+@pytest.mark.parametrize(("script"), [pytest.param(text, id=name) for name, _, text in blocks()])
+def test_commands_are_understood(script: str) -> None:
+    subprocess.run(["bash", "-n"], input=script.encode(), check=True)
+    for words in commands(script):
+        if words and (words[0] in SCRIPTS or (words[0] == "neat" and not words[1].startswith("-"))):
+            check_command(words)
+
+
+@pytest.mark.parametrize(("script"), [pytest.param(text, id=name) for name, run, text in blocks() if run])
+def test_marked_commands_run(script: str, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "python"), "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        ["bash", "-c", f"{PRELUDE}\n{script}"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_settings_are_documented_as_declared() -> None:
+    spec = importlib.util.spec_from_file_location("make_config_docs", ROOT / "scripts" / "make_config_docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    text = page("docs/configuration.md")
+    assert text == script.filled(text), "run `python scripts/make_config_docs.py`"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_file_tree_of_the_readme_exists() -> None:
+    (tree,) = re.findall(r"<!-- tree -->\n```text\n(.*?)^```$", page("README.md"), re.DOTALL | re.MULTILINE)
+    paths = [line.split()[0] for line in tree.splitlines() if line.strip()]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_every_exit_code_is_listed() -> None:
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", page("README.md"), re.MULTILINE)}
+    assert listed == {int(code) for code in Exit}
+
+
+def test_every_event_type_and_metric_is_described() -> None:
+    text = page("docs/run-directory.md")
+    missing = [name for name in TYPES if f"### `{name}`" not in text]
+    source = page("python/neat/train/report.py")
+    metrics = re.findall(r'"([a-z]+/[a-z_]+)"', source)
+    assert metrics
+    assert missing + [metric for metric in metrics if f"`{metric}`" not in text] == []
+
+
+def test_every_setting_that_may_change_is_listed() -> None:
+    from neat.events.rundir import HARMLESS_KEYS
+
+    text = page("docs/configuration.md").split("## What may change")[1].split("## ")[0]
+    assert {key for key in HARMLESS_KEYS if f"`{key}`" not in text} == set()
+
+
+def test_the_alignment_example_is_what_the_preparer_makes() -> None:
+    (table,) = re.findall(r"<!-- alignment -->\n```text\n(.*?)^```$", page("docs/design.md"), re.DOTALL | re.MULTILINE)
+    rows = {line.split()[0]: [int(word) for word in line.split()[1:]] for line in table.splitlines()}
+    document = b"the cat sat."
+    preparer = _native.Preparer(None, _native.Patcher("space"), [], 0, features=False)
+    arrays = preparer.windows([document], [(0, 0, 12, 0)], 12, 8)
+    assert rows.pop("starts") == preparer.starts(document).astype(int).tolist()
+    for name, values in rows.items():
+        used = slice(None, np.count_nonzero(arrays["patch_length"])) if name.startswith("patch_") else slice(None)
+        assert values == arrays[name][0][used].tolist(), name
