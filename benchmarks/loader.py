@@ -3,8 +3,9 @@
     python benchmarks/loader.py ../shared/data [--json loader.json] [--repeat 3]
 
 Every row of the table is one pass over all text of its input in this process, best of `--repeat`. The stream
-shuffles and packs byte patches into rows of 8,192 positions (nine arrays, 60 bytes for a byte of text) in its own
-thread; the pyarrow peer concatenates text into rows of uint8 without order, patches or documents. MB are 10^6 bytes.
+shuffles and packs byte patches into rows of 8,192 positions (nine arrays, 60 bytes for a byte of text) in its
+own thread; the pyarrow peer concatenates text into rows of uint8 without order, patches or documents.
+MB are 10^6 bytes.
 """
 
 import argparse
@@ -177,9 +178,8 @@ def main() -> None:
             sys.exit(f"no {kind} files in {arguments.folder}")
         for row in measure(kind, paths, arguments.repeat):
             table.append(row)
-            print(
-                f"{row['input']:<10} {row['path']:<26} {row['MB']:>8.1f} {row['MB/s']:>8.0f} {row['/zstd']:>7.2f}"
-            )
+            name = f"{row['input']:<10} {row['path']:<26}"
+            print(f"{name} {row['MB']:>8.1f} {row['MB/s']:>8.0f} {row['/zstd']:>7.2f}")
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine(), "results": table}, indent=2))
 

@@ -146,8 +146,14 @@ def test_missing_files_are_named(tmp_path: Path, pattern: str) -> None:
     assert pattern in str(caught.value) and caught.value.hint
 
 
-@pytest.mark.parametrize("make", [lambda path, texts: write(path, jsonl_bytes(texts, "content")),
-                                  lambda path, texts: write_parquet(path, texts, field="content")])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path, texts: write(path, jsonl_bytes(texts, "content")),
+        lambda path, texts: write_parquet(path, texts, field="content"),
+    ],
+    ids=["jsonl", "parquet"],
+)
 def test_missing_field_names_what_is_there(tmp_path: Path, make) -> None:  # noqa: ANN001
     path = make(tmp_path / "x", TEXTS)
     for on_bad_row in ("stop", "skip"):

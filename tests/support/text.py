@@ -18,7 +18,25 @@ from neat.model.neat import NeatModel
 from neat.model.text import TextModel
 from support.networks import MAX_PATCH
 
-WORDS = "the of and river stone lantern tide harbour naïve coöperate über said she keeper walked down slowly".split()
+WORDS = [
+    "the",
+    "of",
+    "and",
+    "river",
+    "stone",
+    "lantern",
+    "tide",
+    "harbour",
+    "naïve",
+    "coöperate",
+    "über",
+    "said",
+    "she",
+    "keeper",
+    "walked",
+    "down",
+    "slowly",
+]
 RULES = ("global", "monotonic", "both", "space", "stride", "byte")
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+import neat
 from neat.errors import Exit, NeatError, OutOfMemoryError, UsageError, printable, render
 
 COMMANDS = {
@@ -59,9 +60,7 @@ def _dispatch(words: Sequence[str]) -> int:
         print(_overview())
         return Exit.DONE
     if command == "--version":
-        from importlib.metadata import version  # read from disk, and only here
-
-        print(version("neat"))
+        print(neat.__version__)
         return Exit.DONE
     if command not in COMMANDS:
         from difflib import get_close_matches

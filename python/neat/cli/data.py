@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from neat.cli.arguments import add_json_option, print_json, print_table, readable, say
-from neat.errors import Exit
+from neat.errors import DataError, Exit
 
 if TYPE_CHECKING:
     from neat._native import Corpus
@@ -52,12 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from neat import _native  # the extension module loads numpy
     from neat.data.bundled import resolve
 
     reports = []
     for name in arguments.files:
-        report = {"path": name} | json.loads(_native.inspect(resolve(name), arguments.text_field))
+        report = {"path": name} | _inspected(resolve(name), arguments.text_field)
         reports.append(report)
         if not arguments.json:
             print_table(_spoken(report))
@@ -68,10 +67,21 @@ def _inspect(arguments: argparse.Namespace) -> int:
     return Exit.DONE if readable_all else Exit.DATA
 
 
+def _inspected(path: str, text_field: str) -> dict[str, object]:
+    """The report on one file; one that cannot be opened is reported too, so that the others still are."""
+    from neat import _native  # the extension module loads numpy
+
+    try:
+        report: dict[str, object] = json.loads(_native.inspect(path, text_field))
+    except DataError as error:
+        return {"readable": False, "problem": error.message}
+    return report
+
+
 def _spoken(report: dict[str, object]) -> dict[str, object]:
     """A report in lines for people: the first bad row as one sentence."""
     first = report.get("first_bad")
-    return report | {"first_bad": f"{first['place']}: {first['reason']}" if isinstance(first, dict) else None}
+    return report | ({"first_bad": f"{first['place']}: {first['reason']}"} if isinstance(first, dict) else {})
 
 
 def _entropy_model(arguments: argparse.Namespace) -> int:

@@ -166,10 +166,10 @@ def _override_value(key: str, text: str, origin: Origin) -> object:
             raise ValueError("more than one value")
         value = table["value"]
     except (ValueError, RecursionError):
-        if text[:1] in tuple("[{\"'") or "\n" in text or not text:
-            hint = 'quote it for the shell: --set \'data.sources=["a.jsonl", "b.jsonl"]\''
+        if text[:1] in ("[", "{", '"', "'") or "\n" in text or not (text or wants_text):
+            hint = f"quote it for the shell: --set '{key}=[...]'" if wants_list else None
             raise ConfigError(f"{key} has a value that is not valid TOML", hint=hint, where=origin.where) from None
-        value = text
+        value = text if text or not wants_list else []
     if wants_text and not isinstance(value, str | list | dict):
         value = text
     return [value] if wants_list and not isinstance(value, list | dict) else value

@@ -123,6 +123,8 @@ def last_seq(path: Path) -> int:
                 lines = tail.split(b"\n")
                 # The last piece is torn or empty; the first is cut unless the file begins there.
                 for line in reversed(lines[0 if start == 0 else 1 : -1]):
+                    if not line.startswith(b"{"):
+                        continue
                     try:
                         return decode(line).seq
                     except MalformedEventError:

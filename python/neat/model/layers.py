@@ -75,23 +75,20 @@ class FeedForward(nn.Module):
 
 
 class _Gate(torch.autograd.Function):
-    """`silu(gate) * up` on [.., 2F] holding both halves; the gradient is written into one tensor, not joined."""
+    """`silu(gate) * up` on [.., 2F] holding both halves; keeps what the gradient needs instead of computing it again."""
 
     @staticmethod
     def forward(ctx: Any, gate_up: Tensor) -> Tensor:
-        ctx.save_for_backward(gate_up)
         gate, up = gate_up.chunk(2, dim=-1)
-        return F.silu(gate).mul_(up)
+        active = F.silu(gate)
+        ctx.save_for_backward(gate, up, active)
+        return active * up
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (gate_up,) = ctx.saved_tensors
-        gate, up = gate_up.chunk(2, dim=-1)
-        result = torch.empty_like(gate_up)
-        to_gate, to_up = result.chunk(2, dim=-1)
-        torch.mul(gradient, F.silu(gate), out=to_up)
-        to_gate.copy_(torch.ops.aten.silu_backward(gradient * up, gate))
-        return result
+        gate, up, active = ctx.saved_tensors
+        to_gate = torch.ops.aten.silu_backward(gradient * up, gate)
+        return torch.cat((to_gate, gradient * active), dim=-1)
 
 
 def shift(x: Tensor, positions: int) -> Tensor:

@@ -21,6 +21,7 @@ class Optimizers:
         self.groups = group_parameters(model)
         self._muon = _muon(self.groups, optim) if optim.name == "muon" else None
         self._adamw, self._names = _adamw(self.groups, optim)
+        self._start_adamw()
         self._tables = [RowAdagrad(name, table, lr=optim.hash_lr) for name, table in self.groups.sparse]
 
     def step(self, scale: float, momentum: float) -> None:
@@ -60,7 +61,6 @@ class Optimizers:
         Raises:
             KeyError: A tensor is missing or unknown; the checkpoint belongs to another model or optimizer.
         """
-        self._start_adamw()
         live = self.state()
         if live.keys() != saved.keys():
             raise KeyError(", ".join(sorted(live.keys() ^ saved.keys())[:3]))
@@ -85,14 +85,13 @@ class Optimizers:
         yield from (p for _, p in self.groups.sparse)
 
     def _start_adamw(self) -> None:
-        """Creates AdamW's state tensors, which torch makes only at the first step."""
+        """Creates AdamW's state tensors, which torch makes only at the first step: a state saved before it is whole."""
         for parameter in self._names:
-            if not self._adamw.state[parameter]:
-                self._adamw.state[parameter] = {
-                    "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-                    "exp_avg": torch.zeros_like(parameter),
-                    "exp_avg_sq": torch.zeros_like(parameter),
-                }
+            self._adamw.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
 
 
 def _muon(groups: Groups, optim: Optim) -> Muon:

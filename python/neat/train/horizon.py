@@ -30,6 +30,7 @@ class Horizon:
         stage: Index of the current window in the curriculum.
         measured: Stages whose speed has been measured.
         spent_s: Seconds of training in earlier attempts and this one, up to the last `tick`.
+        stage_step: Finished steps when the stage began.
     """
 
     total: int
@@ -47,8 +48,8 @@ class Horizon:
             return cls(max(1, math.ceil(train.max_bytes / train.batch_bytes)))
         return cls(PROVISIONAL_STEPS)
 
-    def window(self, train: Train, step: int) -> int:
-        """Window of the step that follows `step` finished ones; stages never go back."""
+    def advance(self, train: Train, step: int) -> int:
+        """Enters the stage of the step that follows `step` finished ones, never an earlier one; returns its window."""
         ends, share = [], 0.0
         for part, _ in train.curriculum:
             share += part
@@ -56,8 +57,11 @@ class Horizon:
         stage = max(self.stage, sum(step >= end for end in ends))
         if stage != self.stage:
             self.stage, self.stage_step = stage, step
-        windows = [window for _, window in train.curriculum] + [train.window]
-        return windows[self.stage]
+        return self.window(train)
+
+    def window(self, train: Train) -> int:
+        """Window of the present stage."""
+        return [*(window for _, window in train.curriculum), train.window][self.stage]
 
 
 class Clock:

@@ -87,7 +87,7 @@ class Reporter:
             "train/bpb": loss / NATS_PER_BIT,
             "train/bytes": trainer.bytes_seen,
             "train/total_steps": total,
-            "train/window": trainer.horizon.window(trainer.config.train, trainer.step - 1),
+            "train/window": trainer.horizon.window(trainer.config.train),
             "train/skipped_steps": trainer.guard.skipped,
             "optim/lr": optim.lr * schedule.lr_scale(optim, trainer.step - 1, total),
             "optim/grad_norm": norm,
@@ -102,7 +102,7 @@ class Reporter:
     def evaluate(self, trainer: Trainer) -> None:
         """Bits per byte on held-out documents, with averaged weights in float32, beside the n-gram model."""
         documents = _limited(trainer.text.validation, trainer.config.train.eval_bytes)
-        if not documents:
+        if not any(documents):
             self._display.note("no held-out text: data.validation is empty and data.validation_share is 0")
             return
         start = time.perf_counter()

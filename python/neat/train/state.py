@@ -59,7 +59,7 @@ class Trainer:
     def next_batch(self) -> tuple[Batch, int]:
         """The rows of the next step, on the device, and how many of their positions are scored."""
         train = self.config.train
-        window = self.horizon.window(train, self.step)
+        window = self.horizon.advance(train, self.step)
         arrays = self.stream.next(train.batch_bytes // window, window, self.config.patch_slots(window))
         scored = int((arrays["targets"] != IGNORED_TARGET).sum())
         return Batch.from_arrays(arrays, self.placement.device), scored
@@ -128,6 +128,8 @@ def _check(trainer: Trainer, state: dict[str, Any], folder: Path) -> None:
             hint="restore the files named in data.sources, or start a new run with another --out",
             where=f"in {folder}",
         )
+    if state["patcher"] != trainer.text.patcher.to_json():
+        raise _mismatch(folder, "its patches follow another rule or threshold")
 
 
 @torch.no_grad()

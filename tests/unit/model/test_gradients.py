@@ -20,7 +20,9 @@ def assert_same_with_gradients(left: Tensor, right: Tensor, inputs: list[Tensor]
     """Equal values, and equal gradients for a random direction."""
     torch.testing.assert_close(left, right, rtol=0, atol=1e-12)
     direction = torch.randn_like(left)
-    pairs = zip(torch.autograd.grad(left, inputs, direction), torch.autograd.grad(right, inputs, direction), strict=True)
+    pairs = zip(
+        torch.autograd.grad(left, inputs, direction), torch.autograd.grad(right, inputs, direction), strict=True
+    )
     for mine, plain in pairs:
         torch.testing.assert_close(mine, plain, rtol=0, atol=1e-11)
 

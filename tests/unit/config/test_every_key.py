@@ -1,0 +1,285 @@
+"""Every setting changes something: a table of all keys, each with a probe that sees its effect.
+
+A key that is declared but missing here fails the test, and so does one whose change nothing notices. Most keys are
+seen by the strongest probe there is, a short training run: weights, events and files that differ. What depends on
+the clock or on the machine is left out of the comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import torch
+
+from neat.config import Config, load
+from neat.config.schema import settings
+from neat.data.pipeline import open_text
+from neat.errors import NeatError
+from neat.train import loop
+from neat.train.device import place
+from neat.train.guard import Guard
+from neat.train.horizon import Horizon
+
+Effect = Callable[[Config], object]
+
+ROOT = Path(__file__).parents[3]
+SMALL = """
+name = "probe"
+[data]
+lanes = 4
+[patcher]
+mean_length = 4.0
+[ngram]
+order = 2
+folds = 2
+[network]
+width = 16
+layers = 1
+heads = 2
+kv_heads = 2
+ffn_width = 16
+local_width = 8
+local_heads = 2
+decoder_layers = 1
+decoder_ffn_width = 16
+hash_rows = 32
+[train]
+max_steps = 4
+window = 64
+batch_bytes = 256
+curriculum = []
+log_every = 2
+sample_bytes = 8
+[checkpoint]
+every_steps = 2
+[runtime]
+dtype = "float32"
+"""
+CLOCK = re.compile(r"_s$|/seconds$|per_s$|^time$|^mono$|^step_s$|save_s|^bytes$")
+WORDS = "the of and river stone lantern tide harbour said she keeper walked down slowly night before".split()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A change of one setting and how to see it: `effect` differs between `base` and `base` with `value`."""
+
+    value: str
+    effect: Effect
+    base: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A setting that must not change any result; the named file tests what it does."""
+
+    path: str
+    reason: str
+
+
+@cache
+def corpus(bad_row: bool = False, num: int = 40, seed: int = 1) -> str:
+    """The path of a small file of documents with two text fields, one of them very long."""
+    import random
+    import tempfile
+
+    chooser = random.Random(seed)
+    rows = [
+        {"text": " ".join(chooser.choices(WORDS, k=60 + 5 * (i % 9))), "other": " ".join(chooser.choices(WORDS, k=50))}
+        for i in range(num)
+    ]
+    lines = [json.dumps(row) for row in rows] + (["{"] if bad_row else [])
+    path = Path(tempfile.mkdtemp()) / "text.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def trained(config: Config) -> object:
+    """What a short run leaves behind: weights, events and files, without what depends on the clock.
+
+    A refusal is an effect too.
+    """
+    torch.manual_seed(0)
+    with TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        try:
+            loop.run(config, run)
+        except NeatError as error:
+            return str(error).replace(folder, "")
+        checkpoints = sorted((run / "checkpoints").iterdir())
+        weights = (checkpoints[-1] / "model.safetensors").read_bytes()
+        events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+        name = json.loads((run / "run.json").read_text())["name"]
+        return name, [path.name for path in checkpoints], weights, [timeless(event) for event in events]
+
+
+def timeless(event: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in event.items() if not CLOCK.search(key)}
+
+
+def machine(config: Config) -> object:
+    """The choices of device, type, threads and compilation, or why they cannot be met."""
+    threads = torch.get_num_threads()
+    try:
+        return place(config.runtime).reasons
+    except NeatError as error:
+        return str(error)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def separate_ngram_text(config: Config) -> object:
+    return open_text(config).trained_share
+
+
+def patience(config: Config) -> object:
+    """Updates that may be skipped before a run of broken numbers stops."""
+    guard = Guard(config.train.max_skipped_steps)
+    broken = torch.tensor(float("nan"))
+    for skipped in range(1000):
+        try:
+            guard.allows(broken, broken, 0)
+        except NeatError:
+            return skipped
+    return None
+
+
+def horizon(config: Config) -> object:
+    return Horizon.start(config.train), config.train.budget_s
+
+
+def slots(config: Config) -> object:
+    return [config.patch_slots(window) for window in config.train.windows]
+
+
+ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
+LARGE = (f"data.sources={corpus(num=260)}",)
+TWO = (f'data.sources=["{corpus()}", "{corpus(seed=2)}"]',)
+
+PROBES: dict[str, Probe | Elsewhere] = {
+    "name": Probe("other", trained),
+    "seed": Probe("1", trained),
+    "data.sources": Probe(corpus(seed=3), trained),
+    "data.weights": Probe("[1.0, 5.0]", trained, (*TWO, "data.weights=[5.0, 1.0]")),
+    "data.validation": Probe(corpus(seed=4, num=3), trained),
+    "data.validation_share": Probe("0.4", trained, ("data.validation=[]", "data.validation_share=0.1")),
+    "data.text_field": Probe("other", trained, ("data.validation=[]",)),
+    "data.on_bad_row": Probe("skip", trained, (f"data.sources={corpus(bad_row=True)}",)),
+    "data.lanes": Probe("2", trained),
+    "data.prefetch": Elsewhere("tests/native/test_stream.py", "only hides waiting; the order may not depend on it"),
+    "data.shuffle_blocks": Elsewhere("tests/native/test_stream.py", "matters in files of more than one block"),
+    "data.max_document_bytes": Probe("400", trained),
+    "patcher.rule": Probe("space", trained),
+    "patcher.mean_length": Probe("6.0", trained),
+    "patcher.max_length": Probe("5", trained),
+    "patcher.stride": Probe("3", trained, ("patcher.rule=stride",)),
+    "ngram.order": Probe("3", trained),
+    "ngram.folds": Probe("3", trained),
+    "ngram.max_bytes": Probe("65536", separate_ngram_text, LARGE),
+    "ngram.model": Probe("missing.bin", trained),
+    "network.patches": Probe("false", trained),
+    "network.width": Probe("32", trained),
+    "network.layers": Probe("2", trained),
+    "network.heads": Probe("4", trained),
+    "network.kv_heads": Probe("1", trained),
+    "network.ffn_width": Probe("24", trained),
+    "network.window": Probe("2", trained),
+    "network.rope_theta": Probe("10.0", trained),
+    "network.qk_norm": Probe("false", trained),
+    "network.local_width": Probe("16", trained),
+    "network.encoder_layers": Probe("2", trained),
+    "network.encoder_mixer": Probe("attention", trained),
+    "network.encoder_ffn_width": Probe("16", trained),
+    "network.decoder_layers": Probe("2", trained),
+    "network.decoder_mixer": Probe("attention", trained),
+    "network.decoder_ffn_width": Probe("0", trained),
+    "network.local_heads": Probe("1", trained, ATTENTION),
+    "network.local_window": Probe("4", trained, ATTENTION),
+    "network.conv_taps": Probe("2", trained),
+    "network.pool": Probe("cross_attention", trained),
+    "network.read": Probe("cross_attention", trained),
+    "network.hash_orders": Probe("[3]", trained),
+    "network.hash_rows": Probe("64", trained),
+    "network.smear": Probe("false", trained),
+    "network.ngram_features": Probe("false", trained),
+    "optim.name": Probe("adamw", trained),
+    "optim.lr": Probe("2e-2", trained),
+    "optim.momentum": Probe("0.95", trained, ("optim.momentum_warmup_share=0.0",)),
+    "optim.momentum_warmup_share": Probe("1.0", trained),
+    "optim.nesterov": Probe("false", trained),
+    "optim.newton_schulz_steps": Probe("2", trained),
+    "optim.weight_decay": Probe("0.5", trained),
+    "optim.adamw_lr": Probe("1e-2", trained),
+    "optim.beta1": Probe("0.5", trained),
+    "optim.beta2": Probe("0.5", trained),
+    "optim.eps": Probe("1e-2", trained),
+    "optim.hash_lr": Probe("5e-2", trained),
+    "optim.clip_norm": Probe("0.01", trained),
+    "optim.ema_decay": Probe("0.5", trained),
+    "optim.ema_every": Probe("2", trained, ("optim.ema_decay=0.5",)),
+    "optim.schedule": Probe("cosine", trained),
+    "optim.warmup_share": Probe("0.5", trained),
+    "optim.decay_share": Probe("0.8", trained),
+    "optim.min_lr_ratio": Probe("0.5", trained),
+    "train.max_steps": Probe("3", trained),
+    "train.max_bytes": Probe("512", trained, ("train.max_bytes=1024",)),
+    "train.budget": Probe("2m", horizon, ("train.budget=1m",)),
+    "train.batch_bytes": Probe("128", trained),
+    "train.micro_batch_bytes": Probe("64", trained),
+    "train.window": Probe("32", trained),
+    "train.curriculum": Probe("[[0.5, 32]]", trained),
+    "train.patch_slack": Probe("2.0", slots),
+    "train.log_every": Probe("1", trained),
+    "train.eval_every": Probe("2", trained),
+    "train.eval_bytes": Probe("100", trained),
+    "train.sample_bytes": Probe("4", trained),
+    "train.max_skipped_steps": Probe("3", patience),
+    "checkpoint.every_steps": Probe("1", trained),
+    "checkpoint.keep": Probe("3", trained, ("checkpoint.every_steps=1",)),
+    "runtime.device": Probe("cpu", machine),
+    "runtime.dtype": Probe("bfloat16", trained),
+    "runtime.threads": Probe("1", machine),
+    "runtime.compile": Probe("on", machine),
+}
+
+
+@cache
+def configuration(overrides: tuple[str, ...]) -> Config:
+    path = Path(corpus()).with_name("small.toml")
+    path.write_text(SMALL)
+    text = (f"data.sources={corpus()}", f"data.validation={corpus(seed=9, num=2)}")
+    return load(path, [*text, *overrides]).config
+
+
+@cache
+def baseline(effect: Effect, overrides: tuple[str, ...]) -> object:
+    return effect(configuration(overrides))
+
+
+def test_the_table_lists_every_key() -> None:
+    assert PROBES.keys() == settings().keys()
+
+
+def test_what_is_tested_elsewhere_is_tested_there() -> None:
+    for key, probe in PROBES.items():
+        if isinstance(probe, Elsewhere):
+            assert key.rpartition(".")[2] in (ROOT / probe.path).read_text(), key
+
+
+def test_a_run_repeats_itself() -> None:
+    """Without this every probe would see a difference."""
+    assert trained(configuration(())) == baseline(trained, ())
+
+
+@pytest.mark.parametrize("key", [key for key, probe in PROBES.items() if isinstance(probe, Probe)])
+def test_a_change_is_seen(key: str) -> None:
+    probe = PROBES[key]
+    assert isinstance(probe, Probe)
+    changed = (*probe.base, f"{key}={probe.value}")
+    assert probe.effect(configuration(changed)) != baseline(probe.effect, probe.base)
