@@ -96,8 +96,9 @@ def _validation(config: Config, corpus: _native.Corpus) -> list[bytes]:
     if not data.validation:
         return list(corpus.documents("held_out")) if data.validation_share else []
     documents = read_documents(list(data.validation), data.text_field, data.on_bad_row)
-    held_out = _native.Corpus([[resolve(p) for p in data.validation]], None, text_field=data.text_field,
-                              on_bad_row=data.on_bad_row)
+    held_out = _native.Corpus(
+        [[resolve(p) for p in data.validation]], None, text_field=data.text_field, on_bad_row=data.on_bad_row
+    )
     shared = np.intersect1d(corpus.document_hashes("train"), held_out.document_hashes("all"))
     if shared.size:
         raise DataError(

@@ -129,14 +129,14 @@ def open_run(root: Path, config: Config) -> Run:
     _make(paths)
     lock = RunLock(paths.lock)
     try:
-        is_new = not paths.is_run()
-        changed = [] if is_new else _changed(paths, config)
+        changed = _changed(paths, config)
+        is_new = changed is None
         if is_new:
             replace_file(paths.record, _json(_facts(config)))
         if is_new or changed:
             replace_file(paths.config, dump_toml(config).encode())
         paths.checkpoints.mkdir(exist_ok=True)
-        return Run(paths, config, lock, is_new=is_new, changed=changed)
+        return Run(paths, config, lock, is_new=is_new, changed=changed or [])
     except OSError as error:
         lock.release()
         raise ConfigError(f"cannot write {root}: {error.strerror or error}", hint="choose another --out") from error
@@ -193,12 +193,20 @@ def _make(paths: RunPaths) -> None:
         )
 
 
-def _changed(paths: RunPaths, config: Config) -> list[Difference]:
-    """Harmless differences to the run's configuration; raises `ConfigError` naming all others."""
+def _changed(paths: RunPaths, config: Config) -> list[Difference] | None:
+    """Harmless differences to the run's configuration; raises `ConfigError` naming all others.
+
+    None where there is nothing to go on with: no run, or one that ended before its first checkpoint (a mistyped path,
+    say) and is now begun with another configuration.
+    """
+    if not paths.is_run():
+        return None
     differences = difference(read_config(paths), config)
     fatal = [(key, old, new) for key, old, new in differences if key not in HARMLESS_KEYS]
     if not fatal:
         return differences
+    if not any(paths.checkpoints.glob("step-*")):
+        return None
     hint = "choose another --out, or repeat the configuration the run was made with; nothing was changed"
     where = f"in {paths.config}"
     problems = [

@@ -149,4 +149,3 @@ def _with_previous(x: Tensor) -> Tensor:
     """Puts the block before in front of each block: [B, blocks, H, W, K] -> [B, blocks, H, 2 * W, K]."""
     before = F.pad(x[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
     return torch.cat((before, x), dim=3)
-

@@ -54,7 +54,12 @@ class CrossAttentionPool(nn.Module):
 
     def __init__(self, local_width: int, width: int, heads: int, max_length: int) -> None:
         super().__init__()
-        self.local_width, self.queries, self.heads, self.max_length = local_width, width // local_width, heads, max_length
+        self.local_width, self.queries, self.heads, self.max_length = (
+            local_width,
+            width // local_width,
+            heads,
+            max_length,
+        )
         self.query = nn.Linear(local_width, width, bias=False)
         self.key_value = SplitLinear(local_width, (local_width, local_width))
         self.out = nn.Linear(local_width, local_width, bias=False)

@@ -49,9 +49,7 @@ class TextModel:
         patch_slots: Patch slots per row, the padding slot included.
     """
 
-    def __init__(
-        self, network: NeatModel, preparer: _native.Preparer, *, window: int, patch_slots: int
-    ) -> None:
+    def __init__(self, network: NeatModel, preparer: _native.Preparer, *, window: int, patch_slots: int) -> None:
         self.network, self.preparer = network, preparer
         self.window, self.patch_slots = window, patch_slots
 
@@ -178,7 +176,9 @@ def _require_bytes(documents: Sequence[bytes]) -> None:
 
 def _check_sampling(temperature: float, top_p: float, stop: Sequence[bytes]) -> None:
     if not 0 <= temperature < math.inf:
-        raise UsageError(f"a temperature of {temperature} is not possible", hint="0 takes the likeliest byte, 1 samples")
+        raise UsageError(
+            f"a temperature of {temperature} is not possible", hint="0 takes the likeliest byte, 1 samples"
+        )
     if not 0 < top_p <= 1:
         raise UsageError(f"a top_p of {top_p} is not possible", hint="it lies above 0 and is at most 1")
     if not all(stop):

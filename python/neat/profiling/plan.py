@@ -144,7 +144,9 @@ def _time(config: Config, per_byte: float, num_bytes: int | None, placement: Pla
     if num_bytes is None:
         return None
     rate = matrix_rate(placement)
-    return {f"at {share:.0%} of {rate / 1e12:.2f} TFLOP/s": per_byte * num_bytes / rate / share for share in UTILISATIONS}
+    return {
+        f"at {share:.0%} of {rate / 1e12:.2f} TFLOP/s": per_byte * num_bytes / rate / share for share in UTILISATIONS
+    }
 
 
 def matrix_rate(placement: Placement, size: int = 2048, seconds: float = 0.3) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -76,12 +77,14 @@ class Display:
     def sample(self, prompt: bytes, pieces: Iterable[bytes]) -> bytes:
         """Shows text as it is written; returns all of it."""
         self.close()
+        # A character of several bytes comes in several pieces; a byte that fits nothing is shown as such.
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
         written = bytearray()
-        self._raw(b"--- sample after: ..." + prompt[-60:].replace(b"\n", b" ") + b"\n")
+        self._raw("--- sample after: ..." + prompt[-60:].decode("utf-8", "replace").replace("\n", " ") + "\n")
         for piece in pieces:
             written += piece
-            self._raw(piece)
-        self._raw(b"\n---\n")
+            self._raw(decoder.decode(piece))
+        self._raw(decoder.decode(b"", final=True) + "\n---\n")
         return bytes(written)
 
     def close(self) -> None:
@@ -94,8 +97,7 @@ class Display:
         self._console.print(text, markup=False)
 
     @staticmethod
-    def _raw(data: bytes) -> None:
-        """Bytes of a model may be no valid text; the terminal shows what it can."""
-        printable = data.decode("utf-8", errors="replace")
-        print("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in printable), end="", file=sys.stderr)
+    def _raw(text: str) -> None:
+        """Writes text as it is, control characters excepted."""
+        print("".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text), end="", file=sys.stderr)
         sys.stderr.flush()

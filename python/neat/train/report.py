@@ -36,6 +36,7 @@ class Reporter:
     def __init__(self, directory: Run, events: EventWriter, display: Display) -> None:
         self._directory, self._events, self._display = directory, events, display
         self._since = (time.perf_counter(), 0, 0)
+        self._stage = -1
 
     def begin(self, trainer: Trainer, *, resumed: bool) -> None:
         """The attempt starts: what it is, where it runs, from which step."""
@@ -57,6 +58,7 @@ class Reporter:
         self._events.write("run", trainer.step, **facts)
         if resumed:
             self._events.write("resume", trainer.step)
+            self._stage = trainer.horizon.stage
         self._display.begin(trainer, parameters, resumed=resumed)
         self._since = (time.perf_counter(), trainer.step, trainer.bytes_seen)
 
@@ -68,8 +70,12 @@ class Reporter:
         self._display.note(f"budget {trainer.config.train.budget}: {horizon.total} steps")
 
     def step(self, trainer: Trainer, loss: Tensor, norm: Tensor) -> None:
-        """Metrics of the step just finished, every `train.log_every` steps and at the first one."""
-        config = trainer.config
+        """Metrics of the step just finished, every `train.log_every` steps and at the first one; a new window at once."""
+        config, horizon = trainer.config, trainer.horizon
+        if horizon.stage != self._stage:
+            self._stage = horizon.stage
+            window = {"train/window": horizon.window(config.train)}
+            self._events.write("phase", trainer.step, stage=horizon.stage, **window)
         if trainer.step % config.train.log_every and trainer.step != 1:
             return
         metrics = self._metrics(trainer, float(loss), float(norm))

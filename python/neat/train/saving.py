@@ -22,9 +22,7 @@ class Saver:
         storage: File operations.
     """
 
-    def __init__(
-        self, trainer: Trainer, directory: Run, events: EventWriter, storage: Storage | None = None
-    ) -> None:
+    def __init__(self, trainer: Trainer, directory: Run, events: EventWriter, storage: Storage | None = None) -> None:
         self._trainer, self._events = trainer, events
         self._root = directory.paths.checkpoints
         self._storage = storage or Storage()

@@ -70,8 +70,8 @@ def test_the_same_configuration_goes_on(tmp_path: Path, config: Config) -> None:
 def test_another_configuration_is_refused_and_changes_nothing(
     tmp_path: Path, config: Config, overrides: list[str], keys: list[str]
 ) -> None:
-    with open_run(tmp_path, config):
-        pass
+    with open_run(tmp_path, config) as run:
+        (run.paths.checkpoints / "step-00000001").mkdir()
     before = contents(tmp_path)
     with pytest.raises(ConfigError) as caught:
         open_run(tmp_path, load("tiny", overrides).config)
@@ -80,6 +80,15 @@ def test_another_configuration_is_refused_and_changes_nothing(
     after = contents(tmp_path)
     assert {k: v for k, v in after.items() if k != "run.lock"} == {k: v for k, v in before.items() if k != "run.lock"}
     assert not is_held(tmp_path / "run.lock")
+
+
+def test_a_run_without_a_checkpoint_takes_another_configuration(tmp_path: Path, config: Config) -> None:
+    with open_run(tmp_path, config):
+        pass
+    other = load("tiny", ["data.sources=corrected.jsonl"]).config
+    with open_run(tmp_path, other) as run:
+        assert run.is_new
+    assert read_config(RunPaths(tmp_path)) == other
 
 
 def test_harmless_settings_may_change_and_are_kept(tmp_path: Path, config: Config) -> None:
