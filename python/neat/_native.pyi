@@ -78,7 +78,7 @@ class CrossFit:
     def __repr__(self, /) -> str: ...
     def fold_of(self, /, document: bytes | bytearray) -> int | None:
         """
-        Fold of a document: `xxh3_64(document) % folds`; None when not cross-fitted.
+        Fold of a document, `xxh3_64(document) % folds`; None when not cross-fitted or not trained on.
         """
     @property
     def folds(self, /) -> int:
@@ -98,6 +98,14 @@ class CrossFit:
     def single(model: NgramModel) -> CrossFit:
         """
         Only the given model, without folds.
+        """
+    @staticmethod
+    def train(corpus: Corpus, order: SupportsIndex = 6, folds: SupportsIndex = 8, limit_bytes: SupportsIndex | None = None, threads: SupportsIndex = 0, hash_below: SupportsFloat | SupportsIndex | None = None) -> CrossFit:
+        """
+        Train `folds` models and the full one on the training part of a corpus; 0 folds is `single`.
+
+        The other arguments are those of `NgramModel.train`. With `hash_below` the documents outside the sample belong to
+        no fold and get the full model, which has not seen them.
         """
     @staticmethod
     def train_bytes(documents: SupportsGetItem[int, bytes | bytearray], order: SupportsIndex = 6, folds: SupportsIndex = 8, threads: SupportsIndex = 0) -> CrossFit:
@@ -172,6 +180,14 @@ class NgramModel:
         The contents of the file that `save` writes.
         """
     @staticmethod
+    def train(corpus: Corpus, order: SupportsIndex = 6, limit_bytes: SupportsIndex | None = None, threads: SupportsIndex = 0, hash_below: SupportsFloat | SupportsIndex | None = None) -> NgramModel:
+        """
+        Train on the training part of a corpus.
+
+        `limit_bytes` ends with the document that reaches it; `hash_below` takes the sample of `Corpus.documents` that a
+        stream can leave out. `order` is the bytes of context, 1 to 6; `threads` = 0 takes one a core.
+        """
+    @staticmethod
     def train_bytes(documents: SupportsGetItem[int, bytes | bytearray], order: SupportsIndex = 6, threads: SupportsIndex = 0) -> NgramModel:
         """
         Train on documents in memory. `order` is the bytes of context, 1 to 6; `threads` = 0 takes one a core.
@@ -190,9 +206,17 @@ class Patcher:
     def __new__(cls, /, rule: str, threshold: SupportsFloat | SupportsIndex = 0.0, increment: SupportsFloat | SupportsIndex = 0.0, max_length: SupportsIndex = 16, stride: SupportsIndex = 4) -> Patcher: ...
     def __repr__(self, /) -> str: ...
     @staticmethod
+    def calibrate(models: CrossFit, corpus: Corpus, rule: str, mean_length: SupportsFloat | SupportsIndex, max_length: SupportsIndex = 16, stride: SupportsIndex = 4, sample_bytes: SupportsIndex = ...) -> Patcher:
+        """
+        The patcher that comes nearest to `mean_length` on about `sample_bytes` of a corpus' training part.
+
+        The sample is drawn by hash from the first 16 x `sample_bytes`. Uses the entropies of the model that has not seen
+        the document. `mean_length` of the result is the one reached.
+        """
+    @staticmethod
     def calibrate_bytes(models: CrossFit, documents: SupportsGetItem[int, bytes | bytearray], rule: str, mean_length: SupportsFloat | SupportsIndex, max_length: SupportsIndex = 16, stride: SupportsIndex = 4, sample_bytes: SupportsIndex = ...) -> Patcher:
         """
-        The patcher that comes nearest to `mean_length` on about `sample_bytes` of the documents.
+        The patcher that comes nearest to `mean_length` on about `sample_bytes` of documents in memory.
 
         Uses the entropies of the model that has not seen the document. `mean_length` of the result is the one reached.
         """
