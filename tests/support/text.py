@@ -18,25 +18,10 @@ from neat.model.neat import NeatModel
 from neat.model.text import TextModel
 from support.networks import MAX_PATCH
 
-WORDS = [
-    "the",
-    "of",
-    "and",
-    "river",
-    "stone",
-    "lantern",
-    "tide",
-    "harbour",
-    "naïve",
-    "coöperate",
-    "über",
-    "said",
-    "she",
-    "keeper",
-    "walked",
-    "down",
-    "slowly",
-]
+WORDS = (
+    *("the", "of", "and", "river", "stone", "lantern", "tide", "harbour", "naïve", "coöperate"),
+    *("über", "said", "she", "keeper", "walked", "down", "slowly"),
+)
 RULES = ("global", "monotonic", "both", "space", "stride", "byte")
 
 

@@ -28,7 +28,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MODEL, AVERAGE, OPTIMIZER = "model.safetensors", "average.safetensors", "optimizer.safetensors"
 STATE, CONFIG, ENTROPY_MODEL = "state.json", "config.toml", "entropy_model.bin"
-_NAME = re.compile(r"step-(\d{8,})")
+ALWAYS = frozenset({MODEL, OPTIMIZER, STATE, CONFIG, ENTROPY_MODEL})
+"""Files that every checkpoint has; the averaged weights are there when the run keeps them."""
+_NAME = re.compile(r"step-([0-9]{8,})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,15 @@ def _writers(contents: Contents) -> Iterator[tuple[str, Callable[[Path], None]]]
 
 def _tensor_writer(tensors: dict[str, Tensor]) -> Callable[[Path], None]:
     ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return lambda path: safetensors.torch.save_file(ready, path, metadata={"format": "pt"})
+
+    def save(path: Path) -> None:
+        try:
+            safetensors.torch.save_file(ready, path, metadata={"format": "pt"})
+        except safetensors.SafetensorError as error:
+            # What the system refused, a full disk for one, arrives wrapped in the library's own error.
+            raise OSError(str(error)) from error
+
+    return save
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -136,7 +146,11 @@ def verify(folder: Path) -> str | None:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest.get("format") != FORMAT:
             return f"its format is {manifest.get('format')}, this version reads {FORMAT}"
-        for name, expected in manifest["files"].items():
+        files = manifest["files"]
+        there = {name for name in (*ALWAYS, AVERAGE) if (folder / name).exists()}
+        for name in sorted((ALWAYS | there) - files.keys()):
+            return f"its manifest does not name `{name}`"
+        for name, expected in files.items():
             path = folder / name
             if path.parent != folder or path.is_symlink():
                 return f"its manifest names `{name}`, which is not a plain file in it"
@@ -144,7 +158,7 @@ def verify(folder: Path) -> str | None:
                 return f"`{name}` is not what was written"
     except FileNotFoundError as error:
         return f"`{Path(error.filename).name}` is missing"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"its manifest cannot be read ({type(error).__name__})"
     return None
 
@@ -153,8 +167,9 @@ def steps(root: Path) -> list[int]:
     """Steps of the published checkpoints under `root`, oldest first; validity is not checked."""
     if not root.is_dir():
         return []
-    matches = (_NAME.fullmatch(path.name) for path in root.iterdir() if path.is_dir())
-    return sorted(int(match.group(1)) for match in matches if match)
+    names = {path.name for path in root.iterdir() if path.is_dir()}
+    found = (int(match.group(1)) for match in map(_NAME.fullmatch, names) if match)
+    return sorted(step for step in found if folder_name(step) in names)
 
 
 def newest(root: Path) -> tuple[Path | None, list[str]]:

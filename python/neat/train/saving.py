@@ -66,4 +66,8 @@ class Saver:
         data = {"path": folder.name, "bytes": size, "save_s": round(time.perf_counter() - start, 3)}
         self._events.write("checkpoint", trainer.step, **data)
         # The new one was read back when it was hashed, so an older one may go.
-        checkpoint.retain(self._root, trainer.config.checkpoint.keep, self._storage)
+        try:
+            checkpoint.retain(self._root, trainer.config.checkpoint.keep, self._storage)
+        except OSError as error:
+            message = f"an old checkpoint could not be deleted: {error.strerror or error}"
+            self._events.write("alert", trainer.step, severity="warning", message=message)

@@ -75,7 +75,7 @@ def test_the_loss_is_the_mean_over_scored_bytes(corpus: Path) -> None:
 @pytest.mark.parametrize(("limit", "factor"), [(0.0, 1.0), (0.01, None), (1e6, 1.0)])
 def test_clipping_scales_all_gradients_to_the_limit(corpus: Path, limit: float, factor: float | None) -> None:
     begun = trainer(corpus)
-    batch, scored = begun.next_batch()
+    batch, _ = begun.next_batch()
     torch.nn.functional.cross_entropy(begun.model(batch).flatten(0, 1), batch.targets.flatten()).backward()
     before = [gradient.clone() for gradient in begun.optimizers.dense_gradients()]
     expected = float(torch.stack([g.square().sum() for g in before]).sum().sqrt())

@@ -1,0 +1,123 @@
+"""From a running training to a checkpoint and back, and checkpoints that belong to something else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from neat.errors import CheckpointError, NeatError
+from neat.train import checkpoint
+from neat.train.build import build
+from neat.train.loop import train_step
+from neat.train.state import Trainer, capture, restore
+from neat.train.storage import Storage
+from support.runs import configure
+from support.text import prose
+
+
+def steps(trainer: Trainer, count: int) -> list[float]:
+    """Losses of the next steps."""
+    return [float(train_step(trainer, *trainer.next_batch())[0]) for _ in range(count)]
+
+
+def save(trainer: Trainer, root: Path) -> Path:
+    """The checkpoint of the present moment, on disk."""
+    return checkpoint.write(root, trainer.step, capture(trainer), Storage())
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "muon": {},
+    "adamw": {"optim__name": "adamw", "optim__schedule": "cosine"},
+    "no average": {"optim__ema_decay": 0.0},
+    "rare average": {"optim__ema_every": 3},
+    "flat": {"network__patches": False},
+    "clipped, in parts": {"optim__clip_norm": 0.1, "train__micro_batch_bytes": 64},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_restored_run_goes_on_bit_for_bit(corpus: Path, tmp_path: Path, name: str) -> None:
+    config = configure(corpus, **OPTIONS[name])
+    first = build(config)
+    steps(first, 5)
+    folder = save(first, tmp_path)
+    expected = steps(first, 5)
+
+    second = build(config)
+    # Nothing of the second run's own past may matter.
+    steps(second, 2)
+    restore(second, folder)
+    assert (second.step, second.last_saved) == (5, 5)
+    assert steps(second, 5) == expected
+    one, other = capture(first), capture(second)
+    for left, right in ((one.model, other.model), (one.average, other.average), (one.optimizer, other.optimizer)):
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[key], right[key]) for key in left)
+    ignored = {"horizon"}  # holds the seconds spent
+    assert {k: v for k, v in one.state.items() if k not in ignored} == {
+        k: v for k, v in other.state.items() if k not in ignored
+    }
+
+
+def test_a_checkpoint_from_before_the_first_good_update_can_be_restored(corpus: Path, tmp_path: Path) -> None:
+    config = configure(corpus)
+    first = build(config)
+    first.forward = lambda batch: first.model(batch) * torch.nan
+    train_step(first, *first.next_batch())
+    assert first.guard.skipped == 1
+    second = build(config)
+    restore(second, save(first, tmp_path))
+    first.forward = first.model
+    assert second.guard.skipped == 1
+    assert steps(second, 2) == steps(first, 2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"network__layers": 2}, "the parameters differ: latent.layers.1"),
+        ({"network__smear": False}, "the parameters differ: embedding.smear"),
+        ({"network__ffn_width": 24}, r"gate_up.weight is \[32, 16\], the model has \[48, 16\]"),
+        ({"optim__name": "adamw"}, "the optimizer state differs in"),
+        ({"ngram__order": 2}, "n-gram model differs"),
+    ],
+)
+def test_another_configuration_is_refused(corpus: Path, tmp_path: Path, changes: dict[str, Any], what: str) -> None:
+    first = build(configure(corpus))
+    steps(first, 1)
+    with pytest.raises(CheckpointError, match=what):
+        restore(build(configure(corpus, **changes)), save(first, tmp_path))
+
+
+def test_other_text_is_refused(corpus: Path, tmp_path: Path) -> None:
+    first = build(configure(corpus))
+    steps(first, 1)
+    folder = save(first, tmp_path / "checkpoints")
+    other = tmp_path / "other.jsonl"
+    lines = (corpus / "train.jsonl").read_text().splitlines()
+    other.write_text("\n".join([*lines, json.dumps({"text": prose(500).decode()})]) + "\n")
+    with pytest.raises(CheckpointError, match="n-gram model differs"):
+        restore(build(configure(corpus, data__sources=[str(other)])), folder)
+
+
+def test_another_order_of_the_same_text_is_refused(corpus: Path, tmp_path: Path) -> None:
+    """The same documents, so the same n-gram model, but the position in them means something else."""
+    first = build(configure(corpus))
+    steps(first, 1)
+    folder = save(first, tmp_path / "checkpoints")
+    with pytest.raises(NeatError, match="lanes"):
+        restore(build(configure(corpus, data__lanes=4)), folder)
+
+
+def test_a_state_of_another_version_is_refused(corpus: Path, tmp_path: Path) -> None:
+    first = build(configure(corpus))
+    steps(first, 1)
+    contents = capture(first)
+    contents.state["version"] = 99
+    folder = checkpoint.write(tmp_path, 1, contents, Storage())
+    with pytest.raises(CheckpointError, match="version 99, this version reads 1"):
+        restore(first, folder)
