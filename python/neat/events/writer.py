@@ -25,7 +25,7 @@ class EventWriter:
     """The one writer of a run's events; safe to use from several threads.
 
     `heartbeat_s` starts a thread that reports life at that interval (None: no thread). The clocks are arguments
-    for tests.
+    for tests. `continues` is whether the file held events of an earlier attempt.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class EventWriter:
         self._lock = threading.Lock()
         self._step = 0
         self._seq = last_seq(path)
+        self.continues = self._seq > 0
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:

@@ -56,8 +56,10 @@ class Reporter:
             "patcher": text.patcher.to_json(),
         }
         self._events.write("run", trainer.step, **facts)
-        if resumed:
+        if self._events.continues:
+            # Also from step 0: an attempt that was killed before its first checkpoint may have reported steps.
             self._events.write("resume", trainer.step)
+        if resumed:
             self._stage = trainer.horizon.stage
         self._display.begin(trainer, parameters, resumed=resumed)
         self._since = (time.perf_counter(), trainer.step, trainer.bytes_seen)

@@ -1,0 +1,77 @@
+"""kill -9 at ten random moments: the run that comes of it is, bit for bit, the one that nobody touched."""
+
+from __future__ import annotations
+
+import random
+import time
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from neat.config.show import dump_toml
+from neat.events.reader import effective, read_events
+from neat.events.schema import Event
+from neat.train import checkpoint
+from neat.train.loop import run
+from support.attempts import fork_server, start
+from support.runs import configure
+
+STEPS = 80
+KILLS = 10
+START_LIMIT_S = 120
+
+
+def losses(events: list[Event]) -> list[tuple[int, object]]:
+    """Step and loss of every event that counts."""
+    return [(event.step, event.data["train/loss"]) for event in effective(events) if event.type == "step"]
+
+
+def events(root: Path) -> list[Event]:
+    """What the run has told so far."""
+    path = root / "events.jsonl"
+    return list(read_events(path)) if path.exists() else []
+
+
+def kill_at(process: ForkServerProcess, root: Path, step: int, delay_s: float) -> None:
+    """Kills an attempt `delay_s` after it reported `step`."""
+    until = time.monotonic() + START_LIMIT_S
+    try:
+        while not any(event.type == "step" and event.step >= step for event in events(root)[-STEPS:]):
+            assert process.is_alive(), f"ended before step {step} with exit code {process.exitcode}"
+            assert time.monotonic() < until, f"step {step} did not come"
+            time.sleep(0.002)
+        time.sleep(delay_s)
+    finally:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.faults
+def test_killed_runs_equal_an_unbroken_one(corpus: Path, tmp_path: Path) -> None:
+    settings = configure(corpus, train__max_steps=STEPS, checkpoint__every_steps=7, train__sample_bytes=0)
+    config = tmp_path / "run.toml"
+    config.write_text(dump_toml(settings), encoding="utf-8")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert run(settings, whole) == 0
+
+    chooser, processes = random.Random(9), fork_server()
+    # Between two reports lie data, both passes, the update and, every seventh step, the files of a checkpoint.
+    for step in sorted(chooser.sample(range(1, STEPS - 1), KILLS)):
+        kill_at(start(processes, str(config), str(broken)), broken, step, chooser.uniform(0, 0.03))
+    last = start(processes, str(config), str(broken))
+    last.join(START_LIMIT_S)
+    assert last.exitcode == 0
+
+    found = events(broken)
+    assert sum(event.type == "resume" for event in found) == KILLS
+    assert len(losses(events(whole))) == STEPS
+    assert losses(found) == losses(events(whole))
+    for name in (checkpoint.MODEL, checkpoint.AVERAGE, checkpoint.OPTIMIZER):
+        left, right = (safetensors.torch.load_file(checkpoint.find(root) / name) for root in (whole, broken))
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[key], right[key]) for key in left), name
+    left_behind = [path.name for path in (broken / "checkpoints").iterdir() if not path.name.startswith("step-")]
+    assert not left_behind
