@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 import zstandard
+
 from neat._native import Corpus, Patcher, Preparer, WindowStream
 
 POSITIONS = 8192
@@ -64,9 +65,7 @@ def text_buffers(paths: list[Path]) -> Iterator[np.ndarray]:
             columns = iter(table["text"].chunks)
         for column in columns:
             column = column.cast(pa.large_string())
-            first, last = np.frombuffer(column.buffers()[1], np.int64)[
-                [column.offset, column.offset + len(column)]
-            ]
+            first, last = np.frombuffer(column.buffers()[1], np.int64)[[column.offset, column.offset + len(column)]]
             yield np.frombuffer(column.buffers()[2], np.uint8)[first:last]
 
 
@@ -102,9 +101,7 @@ def best(run: Callable[[], int], repeat: int) -> tuple[float, int]:
 def machine() -> dict[str, object]:
     """What the figures were measured on."""
     names = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if "model name" in line
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
     ]
     return {
         "cpu": names[0] if names else platform.processor(),
@@ -155,18 +152,12 @@ def measure(kind: str, paths: list[Path], repeat: int) -> list[dict[str, object]
 
 def main() -> None:
     """Measures, prints the table and, if asked, writes it as JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "folder", type=Path, help="folder with *.parquet and *.jsonl.zst files that have a text column"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder with *.parquet and *.jsonl.zst files that have a text column")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    parquet = sorted(
-        path for path in arguments.folder.glob("*.parquet") if "text" in pq.read_schema(path).names
-    )
+    parquet = sorted(path for path in arguments.folder.glob("*.parquet") if "text" in pq.read_schema(path).names)
     inputs = {
         "parquet": [path for path in parquet if pq.read_metadata(path).num_rows > 2000],
         "jsonl.zst": sorted(arguments.folder.glob("*.train.jsonl.zst")),

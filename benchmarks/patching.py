@@ -87,17 +87,13 @@ def measure(text: bytes) -> dict[str, Any]:
 
     rates = {
         "entropies": rate(len(held_out), lambda: model.entropies(held_out)),
-        "entropies and starts": rate(
-            len(held_out), lambda: patcher.starts(held_out, model.entropies(held_out))
-        ),
+        "entropies and starts": rate(len(held_out), lambda: patcher.starts(held_out, model.entropies(held_out))),
         "distributions": rate(65536, lambda: model.distributions(held_out[:65536])),
     }
     for rule in ("global", "monotonic", "both"):
         rules = Patcher(rule, patcher.threshold, 0.0, MAX_LENGTH)
         rates[f"rule {rule}"] = rate(len(held_out), lambda rules=rules: rules.starts(held_out, entropies))
-    rates["peer: BLT global in torch"] = rate(
-        cells, lambda: blt_patch_lengths(tensor, patcher.threshold, MAX_LENGTH)
-    )
+    rates["peer: BLT global in torch"] = rate(cells, lambda: blt_patch_lengths(tensor, patcher.threshold, MAX_LENGTH))
     return {
         "unit": "MB/s",
         "rates": rates,
@@ -131,9 +127,7 @@ def cpu_info() -> list[str]:
 
 def main() -> None:
     """Print a table and write the JSON if asked."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path, help="text, 3 MB or more in all")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()

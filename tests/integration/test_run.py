@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from support.runs import configure
+from support.text import prose
 
 import neat
 from neat.config.load import load_text
@@ -23,8 +25,6 @@ from neat.events.schema import TYPES, Event
 from neat.train import checkpoint, loop
 from neat.train.loop import run
 from neat.train.signals import StopRequest
-from support.runs import configure
-from support.text import prose
 
 
 def events(root: Path) -> list[Event]:

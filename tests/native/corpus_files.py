@@ -13,9 +13,7 @@ import zstandard
 def jsonl_bytes(texts: Sequence[str | None], field: str = "text") -> bytes:
     """One object a line, with neighbours of the text field that must be skipped."""
     rows = ({"id": index, "meta": {field: ["no"]}, field: text} for index, text in enumerate(texts))
-    return b"".join(
-        json.dumps(row, ensure_ascii=index % 2 == 0).encode() + b"\n" for index, row in enumerate(rows)
-    )
+    return b"".join(json.dumps(row, ensure_ascii=index % 2 == 0).encode() + b"\n" for index, row in enumerate(rows))
 
 
 def gzip_members(data: bytes, members: int = 1) -> bytes:

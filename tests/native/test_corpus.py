@@ -13,6 +13,7 @@ import xxhash
 from corpus_files import gzip_members, jsonl_bytes, write_parquet, zstd_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from neat._native import Corpus, inspect
 from neat.errors import DataError
 
@@ -42,9 +43,7 @@ COMPRESSIONS = {
 
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
-def test_json_lines_in_every_compression_under_a_name_that_says_nothing(
-    tmp_path: Path, compression: str
-) -> None:
+def test_json_lines_in_every_compression_under_a_name_that_says_nothing(tmp_path: Path, compression: str) -> None:
     path = write(tmp_path / "data.bin", COMPRESSIONS[compression](jsonl_bytes(TEXTS)))
     assert read(path) == DOCUMENTS
     corpus = Corpus([[str(path)]])
@@ -96,9 +95,7 @@ def test_parquet_encodings(tmp_path: Path, options: dict[str, object]) -> None:
 
 @given(st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8")))).filter(any), st.integers(1, 5))
 @settings(max_examples=30, deadline=None)
-def test_parquet_equals_pyarrow(
-    tmp_path_factory: pytest.TempPathFactory, texts: list[str | None], group: int
-) -> None:
+def test_parquet_equals_pyarrow(tmp_path_factory: pytest.TempPathFactory, texts: list[str | None], group: int) -> None:
     path = write_parquet(tmp_path_factory.mktemp("any") / "x", texts, row_group_size=group)
     column = pq.read_table(path)["text"].to_pylist()
     assert read(path) == [text.encode() for text in column if text]
@@ -127,10 +124,7 @@ def test_folders_globs_and_sources(tmp_path: Path) -> None:
 
 
 def test_digest_follows_content_not_place(tmp_path: Path) -> None:
-    paths = [
-        write(tmp_path / name, jsonl_bytes(texts))
-        for name, texts in [("a", TEXTS), ("b", TEXTS), ("c", ["z"])]
-    ]
+    paths = [write(tmp_path / name, jsonl_bytes(texts)) for name, texts in [("a", TEXTS), ("b", TEXTS), ("c", ["z"])]]
     digests = [Corpus([[str(path)]]).digest for path in paths]
     assert digests[0] == digests[1] != digests[2]
     assert Corpus([[str(path) for path in paths]]).digest != Corpus([[str(path)] for path in paths]).digest
@@ -154,10 +148,10 @@ def test_missing_files_are_named(tmp_path: Path, pattern: str) -> None:
     ],
     ids=["jsonl", "parquet"],
 )
-def test_missing_field_names_what_is_there(tmp_path: Path, make) -> None:  # noqa: ANN001
+def test_missing_field_names_what_is_there(tmp_path: Path, make) -> None:
     path = make(tmp_path / "x", TEXTS)
     for on_bad_row in ("stop", "skip"):
-        with pytest.raises(DataError, match="`id`.*`content`|`content`.*`id`") as caught:
+        with pytest.raises(DataError, match=r"`id`.*`content`|`content`.*`id`") as caught:
             Corpus([[str(path)]], text_field="contents", on_bad_row=on_bad_row)
         assert 'text_field = "content"' in caught.value.hint
 
@@ -245,11 +239,11 @@ def test_binary_files_are_refused(tmp_path: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize("compress", [gzip_members, zstd_frames], ids=["gzip", "zstd"])
 @pytest.mark.parametrize("on_bad_row", ["stop", "skip"])
-def test_truncated_streams_are_errors(tmp_path: Path, compress, on_bad_row: str) -> None:  # noqa: ANN001
+def test_truncated_streams_are_errors(tmp_path: Path, compress, on_bad_row: str) -> None:
     whole = compress(jsonl_bytes([f"{number:09} {number * 7919 % 10007}" for number in range(20_000)]))
     for cut in (5, 11, len(whole) // 3, len(whole) - 9, len(whole) - 1):
         path = write(tmp_path / f"x{cut}", whole[:cut])
-        with pytest.raises(DataError, match="truncated|damaged") as caught:
+        with pytest.raises(DataError, match=r"truncated|damaged") as caught:
             Corpus([[str(path)]], on_bad_row=on_bad_row)
         assert str(path) in str(caught.value)
 
@@ -263,7 +257,7 @@ def test_truncated_parquet_is_an_error(tmp_path: Path) -> None:
 
 @given(st.data())
 @settings(max_examples=300, deadline=None)
-def test_damaged_parquet_never_escapes_as_a_panic(tmp_path_factory: pytest.TempPathFactory, data) -> None:  # noqa: ANN001
+def test_damaged_parquet_never_escapes_as_a_panic(tmp_path_factory: pytest.TempPathFactory, data) -> None:
     folder = tmp_path_factory.mktemp("any")
     damaged = bytearray(write_parquet(folder / "whole", TEXTS * 5).read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
@@ -349,18 +343,14 @@ def test_inspect_reports(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("make", [lambda path: write(path, jsonl_bytes(TEXTS)),
                                   lambda path: write_parquet(path, TEXTS)])  # fmt: skip
-def test_inspect_without_the_field_says_so(tmp_path: Path, make) -> None:  # noqa: ANN001
+def test_inspect_without_the_field_says_so(tmp_path: Path, make) -> None:
     path = make(tmp_path / "x")
     good = json.loads(inspect(str(path), "text"))
     assert good["readable"] and good["has_text_field"] and good["first_bad"] is None
     assert (good["rows"], good["documents"]) == (len(TEXTS), len(DOCUMENTS))
     report = json.loads(inspect(str(path), "txt"))
     assert not report["readable"] and not report["has_text_field"]
-    assert (
-        report["rows"] == len(TEXTS)
-        and "text" in report["columns"]
-        and "`txt`" in report["first_bad"]["reason"]
-    )
+    assert report["rows"] == len(TEXTS) and "text" in report["columns"] and "`txt`" in report["first_bad"]["reason"]
 
 
 def test_inspect_reports_damage_and_raises_for_no_file(tmp_path: Path) -> None:

@@ -127,9 +127,7 @@ def test_impossible_requests_name_the_way_out() -> None:
 
 @pytest.mark.parametrize("rule", ["global", "monotonic", "both"])
 @pytest.mark.parametrize("mean_length", [4.0, 6.0])
-def test_calibration_reaches_the_mean_patch_length(
-    documents: list[bytes], rule: str, mean_length: float
-) -> None:
+def test_calibration_reaches_the_mean_patch_length(documents: list[bytes], rule: str, mean_length: float) -> None:
     cross = CrossFit.train_bytes(documents, folds=4)
     patcher = Patcher.calibrate_bytes(cross, documents, rule, mean_length)
     patches = sum(

@@ -39,9 +39,7 @@ def random_documents(count: int) -> list[bytes]:
     rng = random.Random(0)
     fixed = [b"", b"a", b"\xff", b" ", b"\xc3", "na\u00efve caf\u00e9 \u2603".encode(), b"\x80\x80 \xfe\xff"]
     alphabets = [bytes(range(256)), b"ab ,\n", bytes(range(128, 256)) + b" "]
-    drawn = (
-        bytes(rng.choices(rng.choice(alphabets), k=rng.randrange(200))) for _ in range(count - len(fixed))
-    )
+    drawn = (bytes(rng.choices(rng.choice(alphabets), k=rng.randrange(200))) for _ in range(count - len(fixed)))
     return fixed + list(drawn)
 
 

@@ -15,6 +15,7 @@ import pytest
 from corpus_files import gzip_members, jsonl_bytes, write_parquet, zstd_frames
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from neat._native import Corpus, Patcher, Preparer, WindowStream
 from neat.errors import DataError
 
@@ -28,9 +29,7 @@ def texts(count: int, seed: int = 0, longest: int = 120) -> list[str]:
     """Documents of distinct content with lengths from 10 to `longest` bytes; one in twenty is much longer."""
     random = np.random.default_rng(seed)
     lengths = random.integers(10, longest, count) * np.where(random.random(count) < 0.05, 10, 1)
-    return [
-        f"{seed}/{number}:".ljust(int(length), chr(97 + number % 26)) for number, length in enumerate(lengths)
-    ]
+    return [f"{seed}/{number}:".ljust(int(length), chr(97 + number % 26)) for number, length in enumerate(lengths)]
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +121,7 @@ def test_rows_are_well_formed(small: Corpus, shape: tuple[int, int, int], lanes:
         assert batch["ids"].shape == (rows, positions) and batch["patch_length"].shape == (rows, patches)
         padding = batch["document"] == -1
         assert (batch["ids"][padding] == 258).all() and (batch["targets"][padding] == -100).all()
-        assert (batch["patch"][padding] == patches - 1).all() and (
-            batch["read"][padding] == patches - 1
-        ).all()
+        assert (batch["patch"][padding] == patches - 1).all() and (batch["read"][padding] == patches - 1).all()
         assert (batch["patch"][~padding] < patches - 1).all() and (batch["targets"][~padding] >= 0).all()
         assert batch["patch_length"].sum() == (~padding).sum()
         # Padding comes last in a row, and a row is never all padding.
@@ -239,9 +236,7 @@ def test_the_sequence_of_rows_does_not_depend_on_the_batch(small: Corpus) -> Non
         ({"shuffle_blocks": 1}, 4, "shuffle_blocks"),
     ],
 )
-def test_a_state_of_other_settings_is_refused(
-    folder: Path, options: dict[str, object], lanes: int, named: str
-) -> None:
+def test_a_state_of_other_settings_is_refused(folder: Path, options: dict[str, object], lanes: int, named: str) -> None:
     path = [[f"{folder}/a.jsonl"]]
     state = WindowStream(Corpus(path), PREPARER, 4).state()
     with pytest.raises(DataError, match=f"saved with {named} =") as caught:

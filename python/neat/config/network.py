@@ -70,6 +70,12 @@ class Network(Section):
         yield from _split("local_heads", self.local_heads, "local_width", self.local_width)
         if self.heads % self.kv_heads:
             yield Breach("kv_heads", f"{self.kv_heads} does not divide network.heads ({self.heads})")
+        if self.patches and "cross_attention" in (self.pool, self.read) and self.width % self.local_width:
+            yield Breach(
+                "local_width",
+                f"{self.local_width} does not divide network.width ({self.width})",
+                "cross-attention cuts a patch into vectors of the local width",
+            )
         if len(set(self.hash_orders)) != len(self.hash_orders):
             yield Breach("hash_orders", "names a length twice")
         if not all(1 <= order <= 32 for order in self.hash_orders):

@@ -99,6 +99,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, span: Span) -> Tensor:
+        """Mixes positions as `span` allows."""
         batch, num, width = x.shape
         heads = self.qkv(x).view(batch, num, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
         with torch.autocast(x.device.type, enabled=False):
@@ -108,10 +109,10 @@ class Attention(nn.Module):
 
     def _mix(self, heads: Tensor, span: Span) -> Tensor:
         """Rotates and attends: [B, H + 2G, N, K] -> [B, H, N, K]."""
-        query_key, value = heads.split((self.heads + self.kv_heads, self.kv_heads), dim=1)
+        query_key, value = torch.split(heads, [self.heads + self.kv_heads, self.kv_heads], dim=1)
         if self.qk_norm:
             query_key = rms_norm(query_key)
-        query, key = rotate(query_key, span.cos, span.sin).split((self.heads, self.kv_heads), dim=1)
+        query, key = torch.split(rotate(query_key, span.cos, span.sin), [self.heads, self.kv_heads], dim=1)
         if self.kv_heads != self.heads:
             repeats = self.heads // self.kv_heads
             key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)

@@ -69,5 +69,5 @@ class Batch:
         return self.ids.shape[0]
 
     def _map(self, change: Any) -> Batch:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         return Batch(**{name: None if value is None else change(value) for name, value in values.items()})

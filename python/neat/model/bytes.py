@@ -37,6 +37,7 @@ class ByteEmbedding(nn.Module):
         self.smear = Smear(width) if network.smear else None
 
     def forward(self, batch: Batch) -> Tensor:
+        """Sums what is known of each position."""
         x: Tensor = self.byte(batch.ids)
         if self.hash is not None:
             assert batch.hashes is not None
@@ -64,5 +65,6 @@ class Smear(nn.Module):
         self.scale = nn.Parameter(torch.empty(1))
 
     def forward(self, x: Tensor, document: Tensor) -> Tensor:
+        """Smears [B, N, D] within the segments of `document` [B, N]."""
         share = self.scale * torch.sigmoid(self.gate(x[..., : self.gate.in_features]))
         return x + (share * same_document(document, 1)[..., None]).to(x.dtype) * shift(x, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from neat.config.schema import Network
-from neat.model.attention import Attention, make_span
+from neat.model.attention import Attention, Span, make_span
 from neat.model.layers import FeedForward, rms_norm
 
 
@@ -20,9 +20,11 @@ class LatentBlock(nn.Module):
         self.attention = Attention(network.width, network.heads, network.kv_heads, qk_norm=network.qk_norm)
         self.feed_forward = FeedForward(network.width, network.ffn_width)
 
-    def forward(self, x: Tensor, span: object) -> Tensor:
+    def forward(self, x: Tensor, span: Span) -> Tensor:
+        """Applies the layer to [B, P, D]."""
         x = x + self.attention(rms_norm(x), span)
-        return x + self.feed_forward(rms_norm(x))
+        changed: Tensor = x + self.feed_forward(rms_norm(x))
+        return changed
 
 
 class LatentTransformer(nn.Module):
@@ -35,6 +37,7 @@ class LatentTransformer(nn.Module):
         self.layers = nn.ModuleList(LatentBlock(network) for _ in range(network.layers))
 
     def forward(self, x: Tensor, document: Tensor) -> Tensor:
+        """Applies all layers; `document` [B, P] separates segments."""
         span = make_span(document, self.window, self.head_width, self.theta)
         for layer in self.layers:
             x = layer(x, span)

@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
 NORM_EPS = 1e-6
 
 
@@ -23,7 +22,7 @@ def rms_norm(x: Tensor) -> Tensor:
     """
     if x.device.type != "cpu":
         return F.rms_norm(x, (x.shape[-1],), eps=NORM_EPS)
-    normed: Tensor = _CpuRmsNorm.apply(x)  # type: ignore[no-untyped-call]
+    normed: Tensor = _CpuRmsNorm.apply(x)
     return normed
 
 
@@ -42,7 +41,8 @@ class _CpuRmsNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         normed, inverse = ctx.saved_tensors
         along = torch.linalg.vecdot(gradient, normed).unsqueeze(-1).div_(normed.shape[-1])
-        return torch.addcmul(gradient, normed, along, value=-1).mul_(inverse)
+        to_x: Tensor = torch.addcmul(gradient, normed, along, value=-1).mul_(inverse)
+        return to_x
 
 
 class SplitLinear(nn.Linear):
@@ -70,12 +70,13 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        projected: Tensor = self.down(_Gate.apply(self.gate_up(x)))  # type: ignore[no-untyped-call]
+        """Applies the layer to the last axis."""
+        projected: Tensor = self.down(_Gate.apply(self.gate_up(x)))
         return projected
 
 
 class _Gate(torch.autograd.Function):
-    """`silu(gate) * up` on [.., 2F] holding both halves; keeps what the gradient needs instead of computing it again."""
+    """`silu(gate) * up` on [.., 2F] holding both halves; keeps what its gradient needs."""
 
     @staticmethod
     def forward(ctx: Any, gate_up: Tensor) -> Tensor:

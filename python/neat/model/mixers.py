@@ -42,12 +42,13 @@ class CausalConvolution(nn.Module):
         self.kernel = nn.Parameter(torch.empty(taps, width))
 
     def forward(self, x: Tensor, context: LocalContext) -> Tensor:
-        mixed: Tensor = _Convolve.apply(x, self.kernel.to(x.dtype), *context.reach)  # type: ignore[no-untyped-call]
+        """Convolves within segments."""
+        mixed: Tensor = _Convolve.apply(x, self.kernel.to(x.dtype), *context.reach)
         return mixed
 
 
 class _Convolve(torch.autograd.Function):
-    """`y_i = sum_k kernel_k * reach_k,i * x_{i-k}` in place, with its gradient: half the memory traffic of autograd's."""
+    """`y_i = sum_k kernel_k * reach_k,i * x_{i-k}` in place, with its gradient: less memory traffic than autograd's."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Tensor, *reach: Tensor) -> Tensor:
@@ -81,6 +82,7 @@ class LocalBlock(nn.Module):
         self.feed_forward = FeedForward(width, ffn_width) if ffn_width else None
 
     def forward(self, x: Tensor, context: LocalContext) -> Tensor:
+        """Applies the layer to [B, N, D]."""
         if self.attention is not None:
             assert context.span is not None
             x = x + self.attention(rms_norm(x), context.span)

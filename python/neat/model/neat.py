@@ -68,6 +68,7 @@ class Patching(nn.Module):
         self.reads = nn.ModuleList(_read(network) for _ in range(reads))
 
     def forward(self, x: Tensor, batch: Batch, latent: nn.Module) -> Tensor:
+        """Bytes in, bytes out, [B, N, E]; `latent` runs over the patches in between."""
         context = self._context(batch, x)
         for layer in self.encoder:
             x = layer(x, context)

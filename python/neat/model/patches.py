@@ -40,6 +40,7 @@ class LastMeanPool(nn.Module):
         self.project = SplitLinear(2 * local_width, (width,))
 
     def forward(self, x: Tensor, batch: Batch) -> Tensor:
+        """Pools the bytes of each patch slot."""
         last = gather_rows(x, batch.patch_last)
         vectors: Tensor = self.project(torch.cat((last, mean_by_patch(x, batch)), dim=-1))
         return vectors
@@ -65,6 +66,7 @@ class CrossAttentionPool(nn.Module):
         self.out = nn.Linear(local_width, local_width, bias=False)
 
     def forward(self, x: Tensor, batch: Batch) -> Tensor:
+        """Pools the bytes of each patch slot; unused slots are finite and never read."""
         rows, slots = batch.patch_length.shape
         offset = torch.arange(self.max_length, device=x.device)
         inside = offset < batch.patch_length[..., None]
@@ -74,7 +76,8 @@ class CrossAttentionPool(nn.Module):
         highest = members.masked_fill(~inside[..., None], -torch.inf).amax(2)
         highest = torch.where(used, highest, torch.zeros_like(highest))
         queries = self.query(highest).view(rows, slots, self.queries, self.local_width)
-        return (queries + self._attend(queries, members, inside | ~used)).flatten(2)
+        vectors: Tensor = (queries + self._attend(queries, members, inside | ~used)).flatten(2)
+        return vectors
 
     def _attend(self, queries: Tensor, members: Tensor, allowed: Tensor) -> Tensor:
         rows, slots = queries.shape[:2]
@@ -105,6 +108,7 @@ class AddRead(nn.Module):
         self.project = nn.Linear(width, local_width, bias=False)
 
     def forward(self, x: Tensor, latent: Tensor, batch: Batch) -> Tensor:
+        """What `x` gains from the latent vectors [B, P, D]."""
         return gather_rows(self.project(rms_norm(latent)), batch.read).to(x.dtype)
 
 
@@ -122,6 +126,7 @@ class CrossAttentionRead(nn.Module):
         self.out = nn.Linear(local_width, local_width, bias=False)
 
     def forward(self, x: Tensor, latent: Tensor, batch: Batch) -> Tensor:
+        """What `x` gains from the latent vectors [B, P, D]."""
         rows, slots = latent.shape[:2]
         parts = rms_norm(latent.view(rows, slots, self.vectors, self.local_width))
         key, value = self.key_value(parts).chunk(2, dim=-1)

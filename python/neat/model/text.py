@@ -136,7 +136,7 @@ class TextModel:
         """Logits of the byte after `document`, [256], float32 on the CPU."""
         start, end, scored = self._spans(document, include_next=True)[-1]
         arrays = self.preparer.windows([document], [(0, start, end, scored)], self.window, self.patch_slots)
-        logits = self.network(Batch.from_arrays(arrays, self.device))
+        logits: Tensor = self.network(Batch.from_arrays(arrays, self.device))
         return logits[0, end - start - 1].float().cpu()
 
     def _spans(self, document: bytes, *, include_next: bool) -> list[tuple[int, int, int]]:
@@ -159,7 +159,7 @@ class TextModel:
             local = {index: number for number, index in enumerate(used)}
             arrays = self.preparer.windows(
                 [documents[index] for index in used],
-                [(local[index], *rest) for index, *rest in some],
+                [(local[index], start, end, scored) for index, start, end, scored in some],
                 self.window,
                 self.patch_slots,
             )

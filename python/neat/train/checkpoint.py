@@ -148,18 +148,22 @@ def verify(folder: Path) -> str | None:
             return f"its format is {manifest.get('format')}, this version reads {FORMAT}"
         files = manifest["files"]
         there = {name for name in (*ALWAYS, AVERAGE) if (folder / name).exists()}
-        for name in sorted((ALWAYS | there) - files.keys()):
-            return f"its manifest does not name `{name}`"
-        for name, expected in files.items():
-            path = folder / name
-            if path.parent != folder or path.is_symlink():
-                return f"its manifest names `{name}`, which is not a plain file in it"
-            if path.stat().st_size != expected["bytes"] or file_digest(path) != expected["xxh3_128"]:
-                return f"`{name}` is not what was written"
+        if unnamed := sorted((ALWAYS | there) - files.keys()):
+            return f"its manifest does not name `{unnamed[0]}`"
+        return next((reason for reason in (_differs(folder, *file) for file in files.items()) if reason), None)
     except FileNotFoundError as error:
         return f"`{Path(error.filename).name}` is missing"
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return f"its manifest cannot be read ({type(error).__name__})"
+
+
+def _differs(folder: Path, name: str, expected: dict[str, Any]) -> str | None:
+    """How one file differs from its line in the manifest; None when it does not."""
+    path = folder / name
+    if path.parent != folder or path.is_symlink():
+        return f"its manifest names `{name}`, which is not a plain file in it"
+    if path.stat().st_size != expected["bytes"] or file_digest(path) != expected["xxh3_128"]:
+        return f"`{name}` is not what was written"
     return None
 
 
@@ -174,7 +178,7 @@ def steps(root: Path) -> list[int]:
 
 def newest(root: Path) -> tuple[Path | None, list[str]]:
     """The newest valid checkpoint under `root`, and one sentence for every newer one that was refused."""
-    refused = []
+    refused: list[str] = []
     for step in reversed(steps(root)):
         folder = root / folder_name(step)
         reason = verify(folder)

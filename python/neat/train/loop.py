@@ -64,7 +64,7 @@ def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest)
 
 
 def train_step(trainer: Trainer, batch: Batch, scored: int) -> tuple[Tensor, Tensor]:
-    """One update from one batch with `scored` targets; returns loss in nats per byte and gradient norm, on the device."""
+    """One update from a batch with `scored` targets; returns loss (nats per byte) and gradient norm, on the device."""
     optim, total = trainer.config.optim, trainer.horizon.total
     loss = torch.zeros((), device=trainer.placement.device)
     for part in micro_batches(batch, trainer.config.train.micro_batch_bytes):

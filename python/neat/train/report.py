@@ -72,7 +72,7 @@ class Reporter:
         self._display.note(f"budget {trainer.config.train.budget}: {horizon.total} steps")
 
     def step(self, trainer: Trainer, loss: Tensor, norm: Tensor) -> None:
-        """Metrics of the step just finished, every `train.log_every` steps and at the first one; a new window at once."""
+        """Metrics of the step just finished, at the first one and every `train.log_every`; a new window at once."""
         config, horizon = trainer.config, trainer.horizon
         if horizon.stage != self._stage:
             self._stage = horizon.stage

@@ -7,9 +7,11 @@ the clock or on the machine is left out of the comparison.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,7 +22,6 @@ import torch
 
 from neat.config import Config, load
 from neat.config.schema import settings
-from neat.data.pipeline import open_text
 from neat.errors import NeatError
 from neat.train import loop
 from neat.train.device import place
@@ -63,7 +64,7 @@ every_steps = 2
 dtype = "float32"
 """
 CLOCK = re.compile(r"_s$|/seconds$|per_s$|^time$|^mono$|^step_s$|save_s|^bytes$")
-WORDS = "the of and river stone lantern tide harbour said she keeper walked down slowly night before".split()
+WORDS = ("the", "of", "and", "river", "stone", "lantern", "tide", "harbour", "said", "she", "keeper", "walked", "night")
 
 
 @dataclass(frozen=True)
@@ -83,21 +84,28 @@ class Elsewhere:
     reason: str
 
 
-@cache
-def corpus(bad_row: bool = False, num: int = 40, seed: int = 1) -> str:
-    """The path of a small file of documents with two text fields, one of them very long."""
-    import random
-    import tempfile
+@pytest.fixture(autouse=True, scope="module")
+def _texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Small files of documents, named by probes relative to the working directory."""
+    folder = tmp_path_factory.mktemp("keys")
+    (folder / "small.toml").write_text(SMALL)
+    for seed, (name, num) in enumerate(
+        {"text": 40, "second": 40, "third": 40, "held": 2, "more": 3, "large": 260}.items()
+    ):
+        (folder / f"{name}.jsonl").write_text(rows(seed, num))
+    (folder / "bad.jsonl").write_text(rows(0, 40) + "{\n")
+    with contextlib.chdir(folder):
+        yield
 
+
+def rows(seed: int, num: int) -> str:
+    """Documents of different lengths in two fields."""
     chooser = random.Random(seed)
-    rows = [
-        {"text": " ".join(chooser.choices(WORDS, k=60 + 5 * (i % 9))), "other": " ".join(chooser.choices(WORDS, k=50))}
-        for i in range(num)
-    ]
-    lines = [json.dumps(row) for row in rows] + (["{"] if bad_row else [])
-    path = Path(tempfile.mkdtemp()) / "text.jsonl"
-    path.write_text("\n".join(lines) + "\n")
-    return str(path)
+
+    def words(num: int) -> str:
+        return " ".join(chooser.choices(WORDS, k=num))
+
+    return "".join(json.dumps({"text": words(60 + 5 * (i % 9)), "other": words(50)}) + "\n" for i in range(num))
 
 
 def trained(config: Config) -> object:
@@ -134,10 +142,6 @@ def machine(config: Config) -> object:
         torch.set_num_threads(threads)
 
 
-def separate_ngram_text(config: Config) -> object:
-    return open_text(config).trained_share
-
-
 def patience(config: Config) -> object:
     """Updates that may be skipped before a run of broken numbers stops."""
     guard = Guard(config.train.max_skipped_steps)
@@ -159,18 +163,18 @@ def slots(config: Config) -> object:
 
 
 ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
-LARGE = (f"data.sources={corpus(num=260)}",)
-TWO = (f'data.sources=["{corpus()}", "{corpus(seed=2)}"]',)
+LARGE = ("data.sources=large.jsonl",)
+TWO = ('data.sources=["text.jsonl", "second.jsonl"]',)
 
 PROBES: dict[str, Probe | Elsewhere] = {
     "name": Probe("other", trained),
     "seed": Probe("1", trained),
-    "data.sources": Probe(corpus(seed=3), trained),
+    "data.sources": Probe("third.jsonl", trained),
     "data.weights": Probe("[1.0, 5.0]", trained, (*TWO, "data.weights=[5.0, 1.0]")),
-    "data.validation": Probe(corpus(seed=4, num=3), trained),
+    "data.validation": Probe("more.jsonl", trained),
     "data.validation_share": Probe("0.4", trained, ("data.validation=[]", "data.validation_share=0.1")),
     "data.text_field": Probe("other", trained, ("data.validation=[]",)),
-    "data.on_bad_row": Probe("skip", trained, (f"data.sources={corpus(bad_row=True)}",)),
+    "data.on_bad_row": Probe("skip", trained, ("data.sources=bad.jsonl",)),
     "data.lanes": Probe("2", trained),
     "data.prefetch": Elsewhere("tests/native/test_stream.py", "only hides waiting; the order may not depend on it"),
     "data.shuffle_blocks": Elsewhere("tests/native/test_stream.py", "matters in files of more than one block"),
@@ -181,7 +185,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "patcher.stride": Probe("3", trained, ("patcher.rule=stride",)),
     "ngram.order": Probe("3", trained),
     "ngram.folds": Probe("3", trained),
-    "ngram.max_bytes": Probe("65536", separate_ngram_text, LARGE),
+    "ngram.max_bytes": Probe("65536", trained, LARGE),
     "ngram.model": Probe("missing.bin", trained),
     "network.patches": Probe("false", trained),
     "network.width": Probe("32", trained),
@@ -221,7 +225,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "optim.eps": Probe("1e-2", trained),
     "optim.hash_lr": Probe("5e-2", trained),
     "optim.clip_norm": Probe("0.01", trained),
-    "optim.ema_decay": Probe("0.5", trained),
+    "optim.ema_decay": Probe("0.01", trained),
     "optim.ema_every": Probe("2", trained, ("optim.ema_decay=0.5",)),
     "optim.schedule": Probe("cosine", trained),
     "optim.warmup_share": Probe("0.5", trained),
@@ -249,12 +253,8 @@ PROBES: dict[str, Probe | Elsewhere] = {
 }
 
 
-@cache
 def configuration(overrides: tuple[str, ...]) -> Config:
-    path = Path(corpus()).with_name("small.toml")
-    path.write_text(SMALL)
-    text = (f"data.sources={corpus()}", f"data.validation={corpus(seed=9, num=2)}")
-    return load(path, [*text, *overrides]).config
+    return load("small.toml", ["data.sources=text.jsonl", "data.validation=held.jsonl", *overrides]).config
 
 
 @cache

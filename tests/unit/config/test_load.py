@@ -152,6 +152,7 @@ def test_all_wrong_values_are_reported_at_once() -> None:
         (["network.heads=5"], "network.heads 5 does not divide network.width (192)"),
         (["network.heads=2", "network.kv_heads=3"], "network.kv_heads 3 does not divide network.heads (2)"),
         (["network.local_heads=128"], "leaves heads of odd width 1"),
+        (["network.read=cross_attention"], "network.local_width 128 does not divide network.width (192)"),
         (["network.hash_orders=[3,3]"], "names a length twice"),
         (["train.window=128", "train.curriculum=[[0.5,256]]"], "train.curriculum has a window of 256"),
         (["train.curriculum=[[0.6,64],[0.6,128]]"], "add up to more than 1"),

@@ -7,10 +7,10 @@ import math
 
 import pytest
 import torch
+from support.networks import scatter
 from torch import Tensor
 
 from neat.model.attention import Attention, make_span, rotate
-from support.networks import scatter
 
 THETA = 100.0
 # Rotary tables are float32 at any model precision.

@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from support.networks import network, scatter, scattered
+from support.text import forward, packed, prose
 from torch import Tensor, nn
 
 from neat.model.attention import Attention, make_span
 from neat.model.bytes import Smear
 from neat.model.mixers import CausalConvolution, LocalContext, reach_back
-from support.networks import network, scatter, scattered
-from support.text import forward, packed, prose
 
 DOCUMENT = torch.tensor([[0] * 7 + [1] * 9 + [-1] * 4])
 WIDTH = 16

@@ -11,11 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.networks import FLAT, MAX_PATCH, NETWORKS, PATCHED, network, scattered
+from support.text import RULES, arrays, close, forward, noise, packed, prose, rows
 
 from neat.model.losses import byte_loss
 from neat.model.neat import NeatModel
-from support.networks import FLAT, MAX_PATCH, NETWORKS, PATCHED, network, scattered
-from support.text import RULES, arrays, close, forward, noise, packed, prose, rows
 
 TEXT = prose(5, 12)[:60]
 # Positions of a packed document begin elsewhere, and rotary tables are float32.

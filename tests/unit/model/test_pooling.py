@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
+from support.networks import MAX_PATCH, network, scatter
+from support.text import packed, prose
 from torch import Tensor
 
 from neat.model.batch import Batch
 from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool, gather_rows
-from support.networks import MAX_PATCH, network, scatter
-from support.text import packed, prose
 
 LOCAL, WIDTH, HEADS = 8, 16, 2
 

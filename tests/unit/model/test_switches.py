@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from support.networks import MAX_PATCH, network, scattered
+from support.text import close, forward, prose, rows
 
 from neat.config.schema import Network
 from neat.model.neat import NeatModel
-from support.networks import MAX_PATCH, network, scattered
-from support.text import close, forward, prose, rows
 
 TEXT = prose(5, 12)[:60]
 

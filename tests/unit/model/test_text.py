@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from support.networks import network, scatter, scattered
+from support.text import noise, prose, rows, text_model
 
 from neat.errors import DataError, UsageError
 from neat.model.neat import NeatModel
 from neat.model.text import TextModel
-from support.networks import network, scatter, scattered
-from support.text import noise, prose, rows, text_model
 
 SHAPE = network(encoder_mixer="attention", read="cross_attention")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from support.networks import MAX_PATCH, NETWORKS, network
+from support.text import prose, rows
 
 from neat.config.schema import Optim
 from neat.model.losses import byte_loss
 from neat.model.neat import NeatModel
 from neat.optim.build import Optimizers
 from neat.optim.groups import group_parameters
-from support.networks import MAX_PATCH, NETWORKS, network
-from support.text import prose, rows
 
 SHAPE = network(pool="cross_attention", read="cross_attention", decoder_mixer="attention", layers=1, decoder_layers=1)
 

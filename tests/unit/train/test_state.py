@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.runs import configure
+from support.text import prose
 
 from neat.errors import CheckpointError, NeatError
 from neat.train import checkpoint
@@ -15,8 +17,6 @@ from neat.train.build import build
 from neat.train.loop import train_step
 from neat.train.state import Trainer, capture, restore
 from neat.train.storage import Storage
-from support.runs import configure
-from support.text import prose
 
 
 def steps(trainer: Trainer, count: int) -> list[float]:

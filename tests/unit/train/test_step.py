@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.networks import scatter
+from support.runs import configure
 from torch import Tensor
 
 from neat.errors import DivergedError, Exit
@@ -16,8 +18,6 @@ from neat.train.build import build
 from neat.train.guard import Guard
 from neat.train.loop import gradient_norm, micro_batches, run, train_step
 from neat.train.state import Trainer
-from support.networks import scatter
-from support.runs import configure
 
 ROWS = {"train__window": 16, "train__curriculum": [], "train__batch_bytes": 1024}
 

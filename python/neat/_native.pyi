@@ -1,0 +1,367 @@
+from _typeshed import Incomplete, SupportsGetItem
+from os import PathLike
+from typing import SupportsFloat, SupportsIndex, final
+
+@final
+class Corpus:
+    """
+    The documents of a training run.
+
+    Every file is scanned once: text and JSON lines are read whole and every row is checked, of Parquet only the footer
+    is read. Formats (JSON lines, Parquet, UTF-8 text) and compressions (gzip, Zstandard) are found from the content.
+
+    Args:
+        sources: One list of patterns (file, folder, glob) for each source.
+        weights: Share of the bytes of each source; None takes every document once an epoch.
+        text_field: JSON field or Parquet column with the text.
+        on_bad_row: "stop" raises at the first row that is no document, "skip" counts such rows (see `bad_rows`).
+        seed: Seed of the order.
+        shuffle_blocks: Blocks (about a mebibyte of lines, or a Parquet row group) whose rows are shuffled together.
+        max_document_bytes: Longer documents are bad rows.
+        hold_out: Share of the documents kept out of draws: those with `(xxh3_64(text) >> 11) / 2**53 < hold_out`.
+
+    Raises:
+        neat.errors.DataError: A file is missing, damaged or of no known format, no row has the text field, there are
+            no documents, or a row is bad and `on_bad_row` is "stop".
+    """
+    def __new__(cls, /, sources: SupportsGetItem[int, SupportsGetItem[int, str]], weights: SupportsGetItem[int, SupportsFloat | SupportsIndex] | None = None, text_field: str = "text", on_bad_row: str = "stop", seed: SupportsIndex = 0, shuffle_blocks: SupportsIndex = 16, max_document_bytes: SupportsIndex = ..., hold_out: SupportsFloat | SupportsIndex = 0.0) -> Corpus: ...
+    def __repr__(self, /) -> str: ...
+    def bad_rows(self, /) -> list[tuple[str, str, str]]:
+        """
+        The first hundred rows that are no documents, as (file, place, reason). See `num_bad_rows` for their number.
+        """
+    @property
+    def digest(self, /) -> str:
+        """
+        Identifies content and order of the files: 32 hexadecimal digits.
+        """
+    def document_hashes(self, /, part: str = "train") -> Incomplete:
+        """
+        `xxh3_64` of every document of a part, uint64 `[documents]`, in the order of the manifest.
+        """
+    def documents(self, /, part: str = "train", limit_bytes: SupportsIndex | None = None, hash_below: SupportsFloat | SupportsIndex | None = None) -> Documents:
+        """
+        Iterates over documents (bytes) in the order of the manifest.
+
+        Args:
+            part: "train", "held_out" or "all".
+            limit_bytes: Ends with the document that reaches this many bytes.
+            hash_below: Gives only the documents whose second hash (`xxh3_64` with seed 1), as a fraction
+                `(hash >> 11) / 2**53`, is below this: a sample that `WindowStream(skip_hash_below=...)` leaves out.
+        """
+    def manifest(self, /) -> str:
+        """
+        The manifest as JSON: `digest` and, for each source, its files with path, format, compression, size on disk
+        (`bytes`), `rows`, `documents`, `text_bytes` and `digest`.
+        """
+    @property
+    def num_bad_rows(self, /) -> int:
+        """
+        Rows found so far that are no documents; those of Parquet files are found when they are read.
+        """
+    @property
+    def num_bytes(self, /) -> int:
+        """
+        Bytes of text as far as the scan knows; for Parquet files from their metadata.
+        """
+    @property
+    def num_documents(self, /) -> int:
+        """
+        Documents as far as the scan knows: rows of Parquet files count as documents until they are read.
+        """
+
+@final
+class CrossFit:
+    """
+    The full n-gram model and, for each fold, one that has not seen its documents.
+    """
+    def __repr__(self, /) -> str: ...
+    def fold_of(self, /, document: bytes | bytearray) -> int | None:
+        """
+        Fold of a document, `xxh3_64(document) % folds`; None when not cross-fitted or not trained on.
+        """
+    @property
+    def folds(self, /) -> int:
+        """
+        Number of folds; 0 when not cross-fitted.
+        """
+    @property
+    def full(self, /) -> NgramModel:
+        """
+        The model of all documents.
+        """
+    def model(self, /, fold: SupportsIndex) -> NgramModel:
+        """
+        The model that has not seen a fold.
+        """
+    @staticmethod
+    def single(model: NgramModel) -> CrossFit:
+        """
+        Only the given model, without folds.
+        """
+    @staticmethod
+    def train(corpus: Corpus, order: SupportsIndex = 6, folds: SupportsIndex = 8, limit_bytes: SupportsIndex | None = None, threads: SupportsIndex = 0, hash_below: SupportsFloat | SupportsIndex | None = None) -> CrossFit:
+        """
+        Train `folds` models and the full one on the training part of a corpus; 0 folds is `single`.
+
+        The other arguments are those of `NgramModel.train`. With `hash_below` the documents outside the sample belong to
+        no fold and get the full model, which has not seen them.
+        """
+    @staticmethod
+    def train_bytes(documents: SupportsGetItem[int, bytes | bytearray], order: SupportsIndex = 6, folds: SupportsIndex = 8, threads: SupportsIndex = 0) -> CrossFit:
+        """
+        Train on documents in memory: `folds` models and the full one; 0 folds is `single`.
+        """
+
+@final
+class Documents:
+    """
+    Iterator over documents.
+    """
+    def __iter__(self, /) -> Documents: ...
+    def __next__(self, /) -> bytes: ...
+
+@final
+class NgramModel:
+    """
+    An interpolated modified Kneser-Ney model over bytes.
+
+    Places the patches, is the yardstick of every evaluation, and feeds the network with next-byte probabilities.
+    """
+    def __repr__(self, /) -> str: ...
+    def bits(self, /, document: bytes | bytearray) -> float:
+        """
+        Code length of a document in bits.
+        """
+    @property
+    def digest(self, /) -> str:
+        """
+        32 hexadecimal digits that name the model's contents, the patcher aside.
+        """
+    def distributions(self, /, document: bytes | bytearray) -> Incomplete:
+        """
+        Probabilities of each byte given those before it: float32 [n + 1, 256].
+        """
+    def entropies(self, /, document: bytes | bytearray) -> Incomplete:
+        """
+        Entropy in nats of the distribution for each byte given those before it: float32 [n + 1].
+        """
+    @staticmethod
+    def from_bytes(data: bytes | bytearray) -> NgramModel:
+        """
+        Read a model from the contents of a file.
+        """
+    @staticmethod
+    def load(path: str | PathLike[str]) -> NgramModel:
+        """
+        Read a model from a file; `neat.errors.DataError` if it is damaged.
+        """
+    @property
+    def num_contexts(self, /) -> int:
+        """
+        Stored contexts of all lengths.
+        """
+    @property
+    def order(self, /) -> int:
+        """
+        Bytes of context.
+        """
+    @property
+    def patcher(self, /) -> Patcher | None:
+        """
+        The patcher that was stored in the model's file, if any.
+        """
+    def save(self, /, path: str | PathLike[str], patcher: Patcher | None = None) -> None:
+        """
+        Write the model to a file, with a patcher to travel along if one is given.
+        """
+    def to_bytes(self, /, patcher: Patcher | None = None) -> bytes:
+        """
+        The contents of the file that `save` writes.
+        """
+    @staticmethod
+    def train(corpus: Corpus, order: SupportsIndex = 6, limit_bytes: SupportsIndex | None = None, threads: SupportsIndex = 0, hash_below: SupportsFloat | SupportsIndex | None = None) -> NgramModel:
+        """
+        Train on the training part of a corpus.
+
+        `limit_bytes` ends with the document that reaches it; `hash_below` takes the sample of `Corpus.documents` that a
+        stream can leave out. `order` is the bytes of context, 1 to 6; `threads` = 0 takes one a core.
+        """
+    @staticmethod
+    def train_bytes(documents: SupportsGetItem[int, bytes | bytearray], order: SupportsIndex = 6, threads: SupportsIndex = 0) -> NgramModel:
+        """
+        Train on documents in memory. `order` is the bytes of context, 1 to 6; `threads` = 0 takes one a core.
+        """
+
+@final
+class Patcher:
+    """
+    A rule that says which bytes open a patch, with its numbers.
+
+    Rules: `global` (entropy above `threshold`), `monotonic` (entropy rose by more than `increment`), `both`, `space`,
+    `stride` and `byte`. Patches longer than `max_length` are cut.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __new__(cls, /, rule: str, threshold: SupportsFloat | SupportsIndex = 0.0, increment: SupportsFloat | SupportsIndex = 0.0, max_length: SupportsIndex = 16, stride: SupportsIndex = 4) -> Patcher: ...
+    def __repr__(self, /) -> str: ...
+    @staticmethod
+    def calibrate(models: CrossFit, corpus: Corpus, rule: str, mean_length: SupportsFloat | SupportsIndex, max_length: SupportsIndex = 16, stride: SupportsIndex = 4, sample_bytes: SupportsIndex = ...) -> Patcher:
+        """
+        The patcher that comes nearest to `mean_length` on about `sample_bytes` of a corpus' training part.
+
+        The sample is drawn by hash from the first 16 x `sample_bytes`. Uses the entropies of the model that has not seen
+        the document. `mean_length` of the result is the one reached.
+        """
+    @staticmethod
+    def calibrate_bytes(models: CrossFit, documents: SupportsGetItem[int, bytes | bytearray], rule: str, mean_length: SupportsFloat | SupportsIndex, max_length: SupportsIndex = 16, stride: SupportsIndex = 4, sample_bytes: SupportsIndex = ...) -> Patcher:
+        """
+        The patcher that comes nearest to `mean_length` on about `sample_bytes` of documents in memory.
+
+        Uses the entropies of the model that has not seen the document. `mean_length` of the result is the one reached.
+        """
+    @staticmethod
+    def from_json(text: str) -> Patcher:
+        """
+        Read what `to_json` wrote.
+        """
+    @property
+    def increment(self, /) -> float:
+        """
+        Rise of entropy in nats above which `monotonic` and `both` open a patch.
+        """
+    @property
+    def max_length(self, /) -> int:
+        """
+        Longest patch in bytes.
+        """
+    @property
+    def mean_length(self, /) -> float | None:
+        """
+        Mean patch length on the calibration sample; None when not calibrated.
+        """
+    @property
+    def rule(self, /) -> str:
+        """
+        The rule's name.
+        """
+    def starts(self, /, document: bytes | bytearray, entropies: Incomplete | None = None) -> Incomplete:
+        """
+        Which bytes open a patch: bool [n + 1], the last for the byte that would come next.
+
+        `entropies` is float32 [n + 1], from the n-gram model or from elsewhere; the rules that need none ignore it.
+        """
+    @property
+    def stride(self, /) -> int:
+        """
+        Patch length of the `stride` rule.
+        """
+    @property
+    def threshold(self, /) -> float:
+        """
+        Entropy in nats above which `global` and `both` open a patch.
+        """
+    def to_json(self, /) -> str:
+        """
+        One line of JSON.
+        """
+
+@final
+class Preparer:
+    """
+    Turns documents into rows of static shapes: ids, patches, hashes and n-gram features.
+    """
+    def __new__(cls, /, models: CrossFit | None, patcher: Patcher, hash_orders: SupportsGetItem[int, SupportsIndex] = ..., hash_rows: SupportsIndex = 0, features: bool = False) -> Preparer:
+        """
+        `models` may be None for the rules `space`, `stride` and `byte` without features.
+        """
+    def packed(self, /, documents: SupportsGetItem[int, bytes | bytearray], segments: SupportsGetItem[int, SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex]]], positions: SupportsIndex, patches: SupportsIndex) -> dict:
+        """
+        Like `windows`, with several segments in a row.
+        """
+    def spans(self, /, document: bytes | bytearray, positions: SupportsIndex, patches: SupportsIndex, overlap: SupportsIndex) -> list[tuple[int, int, int]]:
+        """
+        Spans `(start, end, score_from)` that cover the targets of a document, the byte after the last included.
+
+        Neighbours share up to `overlap` targets. The spans of a prefix are those of the document but for the last.
+        """
+    def starts(self, /, document: bytes | bytearray) -> Incomplete:
+        """
+        Which bytes of a document open a patch, by the full n-gram model: bool [n + 1].
+        """
+    def windows(self, /, documents: SupportsGetItem[int, bytes | bytearray], spans: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex]], positions: SupportsIndex, patches: SupportsIndex) -> dict:
+        """
+        One row for each span `(document, start, end, score_from)`, by the full n-gram model.
+
+        `end` may be one past the document's length to ask for the prediction of the byte after it. Targets before
+        `score_from` are -100. Returns the arrays by name; with P = `patches`, slot P - 1 is for padding.
+        """
+
+@final
+class WindowStream:
+    """
+    An endless stream of packed batches, made ahead by one thread, with exact state.
+
+    The order of documents is a function of seed, files and position alone. `lanes` documents are open at once; row r of
+    the stream continues lane r modulo `lanes`. The thread starts with the first batch and ends with `close`.
+
+    Args:
+        corpus: Where documents come from.
+        preparer: How they become rows.
+        lanes: Documents open at once.
+        prefetch: Batches made ahead.
+        state: What `state()` gave: continues after the batch that had been returned last then. Refused when corpus,
+            seed, lanes or another setting of the order differs.
+        skip_hash_below: Documents whose second hash, as a fraction, is below this are not drawn: those that an n-gram
+            model was trained on when it could not take the whole corpus (`Corpus.documents(hash_below=...)`).
+
+    Raises:
+        neat.errors.DataError: A setting is out of range or the state belongs to another stream.
+    """
+    def __new__(cls, /, corpus: Corpus, preparer: Preparer, lanes: SupportsIndex = 64, prefetch: SupportsIndex = 4, state: str | None = None, skip_hash_below: SupportsFloat | SupportsIndex = 0.0) -> WindowStream: ...
+    def close(self, /) -> None:
+        """
+        Ends the prefetch thread and waits for it. The state stays readable.
+        """
+    def next(self, /, rows: SupportsIndex, positions: SupportsIndex, patches: SupportsIndex) -> dict:
+        """
+        The next batch as a dictionary of arrays (see `Preparer.windows`); waits for it without the GIL.
+
+        The shape may change from call to call; the sequence of documents does not depend on it, and nothing is lost.
+
+        Args:
+            rows: Rows, B.
+            positions: Positions of a row, N.
+            patches: Patch slots of a row, P; the last one is for padding.
+
+        Raises:
+            neat.errors.DataError: A file cannot be read, a row is bad under "stop", or the stream is closed. The state
+                stays that after the last batch returned.
+        """
+    def state(self, /) -> str:
+        """
+        The state after the batch returned last, as JSON; batches made ahead do not count.
+        """
+    def statistics(self, /) -> dict:
+        """
+        What has been returned so far, saved runs included.
+
+        `epoch` (passes over the data; with weights those of the source furthest on), `source_epochs` (with weights),
+        `documents` (finished), `bytes` (targets), `positions`, `padding` (of the positions), `patches`,
+        `source_documents` and `source_bytes` (lists), `skipped_empty`, `skipped_bad`, `skipped_held_out`,
+        `skipped_excluded` (draws that gave nothing) and `wait_s` (seconds spent in `next`, this stream only).
+        """
+
+def inspect(path: str, text_field: str = "text") -> str:
+    """
+    Reads one file through and reports, as JSON: `format`, `compression`, `file_bytes`, `rows`, `documents`, `bytes` (of
+    text), `columns`, `has_text_field`, `bad_rows`, `first_bad` (`place` and `reason`, or null) and `readable` (read to
+    the end, and every row is good).
+
+    Bad content is reported, not raised.
+
+    Raises:
+        neat.errors.DataError: The file cannot be opened.
+    """
+
+def __getattr__(name: str) -> Incomplete: ...
