@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from support.attempts import fork_server, start
+from support.runs import configure
 
 from neat.config.show import dump_toml
 from neat.events.reader import effective, read_events
 from neat.events.schema import Event
 from neat.train import checkpoint
 from neat.train.loop import run
-from support.attempts import fork_server, start
-from support.runs import configure
 
 STEPS = 80
 KILLS = 10
