@@ -11,7 +11,7 @@ from support.text import packed, prose
 from torch import Tensor
 
 from neat.model.batch import Batch
-from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool, gather_rows
+from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool, gather_rows, mean_by_patch
 
 LOCAL, WIDTH, HEADS = 8, 16, 2
 
@@ -62,6 +62,13 @@ def test_last_and_mean(batch: Batch) -> None:
     for slot, inside in zip(used(batch, 0), members(batch, 0), strict=True):
         expected = torch.cat((x[0, inside[-1]], x[0, inside].mean(0))) @ module.project.weight.T
         torch.testing.assert_close(vectors[0, slot], expected, rtol=0, atol=1e-12)
+
+
+def test_unused_slots_have_no_mean(batch: Batch) -> None:
+    means = mean_by_patch(torch.ones(1, 96, LOCAL), batch)
+    empty = [slot for slot in range(means.shape[1]) if slot not in used(batch, 0)]
+    assert empty[-1] == means.shape[1] - 1 and bool((batch.patch[0] == empty[-1]).any())
+    assert not means[0, empty].any() and bool((means[0, used(batch, 0)] == 1).all())
 
 
 def test_cross_attention_pool(batch: Batch) -> None:

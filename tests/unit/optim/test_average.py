@@ -36,6 +36,15 @@ def test_every_step() -> None:
     assert run(0.3, 1, [1.0, 4.0, 2.0, 8.0]) == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_rising_decay_counts_steps_and_not_updates() -> None:
+    values = [float(value) for value in range(1, 13)]
+    expected = 0.0
+    for steps_averaged, value in ((0, 4.0), (4, 8.0), (8, 12.0)):
+        keep = min(0.99, steps_averaged / (steps_averaged + 10)) ** 4
+        expected = keep * expected + (1 - keep) * value
+    assert run(0.99, 4, values) == pytest.approx(expected, abs=1e-12)
+
+
 def test_the_first_weights_do_not_linger() -> None:
     assert run(0.999, 1, [7.0]) == 7.0
 
