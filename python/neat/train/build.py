@@ -51,6 +51,7 @@ def build(config: Config) -> Trainer:
 def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Tensor]:
     if not placement.compiled:
         return model
-    # One graph per window length: shapes are static, so anything dynamic is a mistake worth an error.
-    compiled: Callable[[Batch], Tensor] = torch.compile(model, fullgraph=True, dynamic=False)
-    return compiled
+    # One graph per window length: shapes are static, so anything dynamic is a mistake worth an error. The embeddings
+    # stay outside: the compiler knows no sparse gradients.
+    compiled: Callable[[Tensor, Batch], Tensor] = torch.compile(model.trunk, fullgraph=True, dynamic=False)
+    return lambda batch: compiled(model.embedding(batch), batch)
