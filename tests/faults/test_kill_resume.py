@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from support.attempts import fork_server, start
+from support.runs import configure
 
 from neat.config.show import dump_toml
 from neat.events.reader import effective, read_events
 from neat.events.schema import Event
 from neat.train import checkpoint
 from neat.train.loop import run
-from support.attempts import fork_server, start
-from support.runs import configure
 
 STEPS = 80
 KILLS = 10
@@ -36,10 +36,10 @@ def events(root: Path) -> list[Event]:
 
 
 def kill_at(process: ForkServerProcess, root: Path, step: int, delay_s: float) -> None:
-    """Kills an attempt `delay_s` after it reported `step`."""
-    until = time.monotonic() + START_LIMIT_S
+    """Kills an attempt `delay_s` after it reported `step` itself."""
+    until, before = time.monotonic() + START_LIMIT_S, len(events(root))
     try:
-        while not any(event.type == "step" and event.step >= step for event in events(root)[-STEPS:]):
+        while not any(event.type == "step" and event.step >= step for event in events(root)[before:]):
             assert process.is_alive(), f"ended before step {step} with exit code {process.exitcode}"
             assert time.monotonic() < until, f"step {step} did not come"
             time.sleep(0.002)
@@ -59,8 +59,9 @@ def test_killed_runs_equal_an_unbroken_one(corpus: Path, tmp_path: Path) -> None
 
     chooser, processes = random.Random(9), fork_server()
     # Between two reports lie data, both passes, the update and, every seventh step, the files of a checkpoint.
-    for step in sorted(chooser.sample(range(1, STEPS - 1), KILLS)):
-        kill_at(start(processes, str(config), str(broken)), broken, step, chooser.uniform(0, 0.03))
+    for step in sorted(chooser.sample(range(1, STEPS - 12), KILLS)):
+        attempt = start(processes, str(config), str(broken))
+        kill_at(attempt, broken, step, chooser.uniform(0, 0.03))
     last = start(processes, str(config), str(broken))
     last.join(START_LIMIT_S)
     assert last.exitcode == 0

@@ -19,7 +19,8 @@ VERSION = 1
 TYPES: Mapping[str, str] = MappingProxyType(
     {
         "run": "an attempt begins: versions, machine, device choices with their reasons",
-        "resume": "training goes on from the checkpoint of `step`, or begins again at 0; what earlier attempts did after it is superseded",
+        "resume": "training goes on from the checkpoint of `step`, or begins again at 0; what earlier attempts did "
+        "after it is superseded",
         "budget": "a length in time or bytes was turned into a number of steps",
         "phase": "the run entered another phase, such as a window of the curriculum",
         "step": "metrics of training, every `train.log_every` steps",

@@ -7,7 +7,7 @@ the target of position i is generated.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -68,6 +68,7 @@ class Batch:
         """Rows in the batch."""
         return self.ids.shape[0]
 
-    def _map(self, change: Any) -> Batch:
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{name: None if value is None else change(value) for name, value in values.items()})
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in values}
+        return Batch(**changed)

@@ -33,7 +33,7 @@ class _CpuRmsNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         squares = torch.linalg.vecdot(x, x).unsqueeze(-1)
         inverse = squares.div_(x.shape[-1]).add_(NORM_EPS).rsqrt_()
-        normed = x * inverse
+        normed: Tensor = x * inverse
         ctx.save_for_backward(normed, inverse)
         return normed
 

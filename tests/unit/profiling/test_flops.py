@@ -1,0 +1,138 @@
+"""The closed formula against torch's own count of a real forward pass."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from neat.config.load import load
+from neat.config.schema import Config
+from neat.model.batch import Batch
+from neat.model.neat import NeatModel
+from neat.profiling import flops
+from neat.profiling.plan import plan
+
+ROWS = 2
+SHAPE = {
+    "network.width": 128, "network.layers": 2, "network.heads": 4, "network.kv_heads": 2, "network.ffn_width": 320,
+    "network.local_width": 64, "network.local_heads": 2, "network.encoder_ffn_width": 96,
+    "network.decoder_ffn_width": 160, "network.hash_rows": 64, "network.encoder_layers": 1,
+    "patcher.rule": "stride", "patcher.stride": 4, "patcher.max_length": 8,
+    "train.window": 256, "train.batch_bytes": 512, "train.curriculum": [], "train.patch_slack": 1.0,
+    "train.max_steps": 10, "runtime.device": "cpu", "runtime.dtype": "float32",
+}  # fmt: skip
+
+CASES: dict[str, dict[str, Any]] = {
+    "flat": {"network.patches": False},
+    "flat without n-gram features": {"network.patches": False, "network.ngram_features": False},
+    "convolutions": {},
+    "attention mixers": {"network.encoder_mixer": "attention", "network.decoder_mixer": "attention"},
+    "cross-attention": {"network.pool": "cross_attention", "network.read": "cross_attention"},
+    "everything": {
+        "network.encoder_mixer": "attention",
+        "network.decoder_mixer": "attention",
+        "network.pool": "cross_attention",
+        "network.read": "cross_attention",
+        "network.ngram_features": False,
+    },
+    "no feed-forward in the encoder": {"network.encoder_ffn_width": 0},
+}
+
+
+def configure(changes: dict[str, Any]) -> Config:
+    """A configuration of a few hundred thousand parameters."""
+    return load(None, [f"{key}={json.dumps(value)}" for key, value in (SHAPE | changes).items()]).config
+
+
+def full_batch(config: Config) -> Batch:
+    """Rows without padding: `stride` bytes a patch, every slot but the last one used."""
+    window, slots = config.train.window, config.patch_slots(config.train.window)
+    positions = torch.zeros(ROWS, window, dtype=torch.int64)
+    patches = torch.zeros(ROWS, slots, dtype=torch.int64)
+    tables = len(config.network.hash_orders)
+    return Batch(
+        ids=positions, targets=positions, document=positions.int(), patch=positions, read=positions,
+        patch_document=patches.int(), patch_first=patches, patch_last=patches,
+        patch_length=torch.full_like(patches, config.patcher.stride).int(),
+        hashes=torch.zeros(ROWS, window, tables, dtype=torch.int64),
+        features=torch.zeros(ROWS, window, 256, dtype=torch.float16) if config.network.ngram_features else None,
+    )  # fmt: skip
+
+
+def products(config: Config) -> float:
+    """Operations of all matrix products that the forward pass makes, attention left out, per position."""
+    model = NeatModel(config.network, config.patcher.max_length)
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        model(full_batch(config))
+    counts = counter.get_flop_counts()["Global"]
+    return sum(count for operation, count in counts.items() if "attention" not in str(operation)) / (
+        ROWS * config.train.window
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_formula_counts_what_the_network_multiplies(name: str) -> None:
+    config = configure(CASES[name])
+    counted = flops.forward_per_byte(config, config.train.window) - elsewhere(config)
+    # Rows have one slot more than patches, for padding.
+    assert counted == pytest.approx(products(config), rel=0.03)
+
+
+def elsewhere(config: Config) -> float:
+    """What the formula counts and torch's counter does not see as a matrix product, by hand, per byte.
+
+    Attention is left out on both sides because dense kernels also multiply what the mask hides; convolutions and the
+    softmax over the vectors of one patch are element-wise here.
+    """
+    network, window = config.network, config.train.window
+    if not network.patches:
+        return network.layers * 4 * (window + 1) / 2 * network.width
+    stride = config.patcher.stride
+    width, queries = network.local_width, network.width // network.local_width
+    total = network.layers * 4 * (window / stride + 1) / 2 * network.width / stride
+    for layers, mixer in (
+        (network.encoder_layers, network.encoder_mixer), (network.decoder_layers, network.decoder_mixer)
+    ):  # fmt: skip
+        reach = (window + 1) / 2
+        total += layers * (4 * reach * width if mixer == "attention" else 2 * network.conv_taps * width)
+    if network.pool == "cross_attention":
+        total += 4 * queries * config.patcher.max_length * width / stride
+    if network.read == "cross_attention":
+        total += network.decoder_layers * 4 * queries * width
+    return total
+
+
+@pytest.mark.parametrize(("limit", "window"), [(0, 100), (100, 100), (101, 100), (7, 100), (1, 5), (99, 100)])
+def test_mean_keys_per_query(limit: int, window: int) -> None:
+    seen = [min(position + 1, limit or window) for position in range(window)]
+    assert flops._reach(limit, window) == pytest.approx(sum(seen) / window)
+
+
+def test_training_is_three_forward_passes() -> None:
+    config = configure({})
+    assert flops.train_per_byte(config, 256) == 3 * flops.forward_per_byte(config, 256)
+
+
+@pytest.mark.parametrize("preset", ["tiny", "100m", "350m", "1b"])
+def test_the_parameters_of_a_plan_are_those_of_the_model(preset: str) -> None:
+    config = load(preset, ["train.max_steps=3", "train.micro_batch_bytes=4608"] if preset != "tiny" else []).config
+    with torch.device("meta"):
+        model = NeatModel(config.network, config.patcher.max_length)
+    result = plan(config)
+    parameters = result["parameters"]
+    assert parameters["total"] == sum(p.numel() for p in model.parameters())
+    assert parameters["total"] == sum(count for name, count in parameters.items() if name != "total")
+    latent = sum(p.numel() for p in model.latent.parameters())
+    assert parameters["latent transformer"] == latent
+
+
+def test_a_plan_of_steps_is_bytes_and_time() -> None:
+    result = plan(configure({}))
+    assert (result["steps"], result["bytes"]) == (10, 5120)
+    times = list(result["time_s"].values())
+    assert len(times) == 3 and times == sorted(times, reverse=True)
