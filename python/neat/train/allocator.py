@@ -25,4 +25,5 @@ def keep_freed_memory() -> bool:
         return False
     mallopt = ctypes.CDLL(None).mallopt
     settings = ((_M_MMAP_THRESHOLD, _LARGEST_BLOCK), (_M_TRIM_THRESHOLD, _KEPT), (_M_TOP_PAD, _GROWTH))
-    return all([mallopt(name, value) == 1 for name, value in settings])
+    made = [mallopt(name, value) == 1 for name, value in settings]
+    return all(made)
