@@ -38,7 +38,7 @@ class Optim(Section):
     hash_lr: float = Field(default=5e-3, gt=0.0, le=10.0)
     """Peak learning rate of the hash tables, whose rows are updated only when used (up to 10)."""
     clip_norm: float = Field(default=0.0, ge=0.0, le=1e6)
-    """Largest global gradient norm (0 to 1e6; 0: no clipping)."""
+    """Largest gradient norm over all parameters but the hash tables (0 to 1e6; 0: no clipping)."""
     ema_decay: float = Field(default=0.997, ge=0.0, lt=1.0)
     """Decay per update of the averaged weights that are evaluated and exported (0 to below 1; 0: no average)."""
     ema_every: int = Field(default=1, ge=1, le=10_000)

@@ -31,10 +31,10 @@ class Train(Section):
     max_steps: int = Field(default=0, ge=0, le=10**12)
     """Length of the run in steps (0: not given in steps)."""
     max_bytes: int = Field(default=0, ge=0, le=10**18)
-    """Length of the run in bytes trained on (0: not given in bytes)."""
+    """Length of the run in positions of text, padding included (0: not given in bytes)."""
     budget: str = "5m"
     """Length of the run in time, such as 300s, 5m or 1h30m (empty: not given in time). It is turned into a number
-    of steps after the first measured ones, and that number is kept when the run is resumed."""
+    of steps after the first measured ones and again after each change of the window; a resumed run keeps the number."""
     batch_bytes: int = Field(default=2048, ge=16, le=2**34)
     """Positions per step (16 to 2^34); a multiple of every window."""
     micro_batch_bytes: int = Field(default=0, ge=0, le=2**34)

@@ -95,9 +95,12 @@ def _validation(config: Config, corpus: _native.Corpus) -> list[bytes]:
     data = config.data
     if not data.validation:
         return list(corpus.documents("held_out")) if data.validation_share else []
-    documents = read_documents(list(data.validation), data.text_field, data.on_bad_row)
     held_out = _native.Corpus(
-        [[resolve(p) for p in data.validation]], None, text_field=data.text_field, on_bad_row=data.on_bad_row
+        [[resolve(pattern) for pattern in data.validation]],
+        None,
+        text_field=data.text_field,
+        on_bad_row=data.on_bad_row,
+        max_document_bytes=data.max_document_bytes,
     )
     shared = np.intersect1d(corpus.document_hashes("train"), held_out.document_hashes("all"))
     if shared.size:
@@ -105,7 +108,7 @@ def _validation(config: Config, corpus: _native.Corpus) -> list[bytes]:
             f"{shared.size} of the validation documents also stand in data.sources",
             hint="remove them from one side, or set data.validation=[] and data.validation_share=0.01",
         )
-    return documents
+    return list(held_out.documents("all"))
 
 
 def _models(config: Config, corpus: _native.Corpus) -> _native.CrossFit:

@@ -40,7 +40,10 @@ class NeatModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits in float32 (float64 for a float64 model), [B, N, 256]."""
-        x = self.embedding(batch)
+        return self.trunk(self.embedding(batch), batch)
+
+    def trunk(self, x: Tensor, batch: Batch) -> Tensor:
+        """Logits from embedded positions [B, N, E]: all of the network but its embeddings."""
         if self.patching is None:
             x = self.latent(x, batch.document)
         else:

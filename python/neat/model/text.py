@@ -68,7 +68,7 @@ class TextModel:
         _require_bytes(documents)
         results = [torch.empty(len(document), 256) for document in documents]
         for batch, spans in self._batches(documents):
-            log_probs = torch.log_softmax(self.network(batch).double(), dim=-1).float().cpu()
+            log_probs = torch.log_softmax(self.network(batch).cpu().double(), dim=-1).float()
             for row, (index, start, end, scored) in enumerate(spans):
                 results[index][scored:end] = log_probs[row, scored - start : end - start]
         return results
@@ -79,7 +79,7 @@ class TextModel:
         _require_bytes(documents)
         nats = 0.0
         for batch, _ in self._batches(documents):
-            nats += float(byte_loss(self.network(batch).double(), batch.targets))
+            nats += float(byte_loss(self.network(batch).cpu().double(), batch.targets.cpu()))
         num_bytes = sum(len(document) for document in documents)
         return Score(nats / NATS_PER_BIT, num_bytes, len(documents))
 

@@ -74,7 +74,7 @@ class Optimizers:
         other = sum(p.numel() for _, p in self.groups.other)
         sparse = sum(p.numel() for _, p in self.groups.sparse)
         rows = [
-            ("hidden matrices", optim.name, hidden, optim.lr if optim.name == "muon" else optim.adamw_lr),
+            ("hidden matrices", optim.name, hidden, optim.lr),
             ("embeddings, head, vectors", "adamw", other, optim.adamw_lr),
         ]
         return rows + ([("hash tables", "row-wise adagrad", sparse, optim.hash_lr)] if sparse else [])
@@ -109,7 +109,7 @@ def _adamw(groups: Groups, optim: Optim) -> tuple[torch.optim.AdamW, dict[Tensor
     sets = [{"params": list(names), "weight_decay": 0.0, "base_lr": optim.adamw_lr}]
     if optim.name == "adamw":
         hidden = {matrix.parameter: matrix.name for matrix in groups.hidden}
-        sets.append({"params": list(hidden), "weight_decay": optim.weight_decay, "base_lr": optim.adamw_lr})
+        sets.append({"params": list(hidden), "weight_decay": optim.weight_decay, "base_lr": optim.lr})
         names |= hidden
     adamw = torch.optim.AdamW(
         sets, lr=optim.adamw_lr, betas=(optim.beta1, optim.beta2), eps=optim.eps, fused=_can_fuse(names)

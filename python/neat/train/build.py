@@ -13,6 +13,7 @@ from neat.model.batch import Batch
 from neat.model.neat import NeatModel
 from neat.optim.average import WeightAverage
 from neat.optim.build import Optimizers
+from neat.train.allocator import keep_freed_memory
 from neat.train.device import Placement, place
 from neat.train.guard import Guard
 from neat.train.horizon import Horizon
@@ -27,6 +28,8 @@ def build(config: Config) -> Trainer:
         DataError: The text cannot be read.
     """
     placement = place(config.runtime)
+    if placement.device.type == "cpu":
+        keep_freed_memory()
     text = open_text(config)
     torch.manual_seed(config.seed)
     model = NeatModel(config.network, config.patcher.max_length).to(placement.device)
@@ -48,6 +51,7 @@ def build(config: Config) -> Trainer:
 def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Tensor]:
     if not placement.compiled:
         return model
-    # One graph per window length: shapes are static, so anything dynamic is a mistake worth an error.
-    compiled: Callable[[Batch], Tensor] = torch.compile(model, fullgraph=True, dynamic=False)
-    return compiled
+    # One graph per window length: shapes are static, so anything dynamic is a mistake worth an error. The embeddings
+    # stay outside: the compiler knows no sparse gradients.
+    compiled: Callable[[Tensor, Batch], Tensor] = torch.compile(model.trunk, fullgraph=True, dynamic=False)
+    return lambda batch: compiled(model.embedding(batch), batch)

@@ -176,15 +176,15 @@ def steps(root: Path) -> list[int]:
     return sorted(step for step in found if folder_name(step) in names)
 
 
-def newest(root: Path) -> tuple[Path | None, list[str]]:
-    """The newest valid checkpoint under `root`, and one sentence for every newer one that was refused."""
-    refused: list[str] = []
+def newest(root: Path) -> tuple[Path | None, dict[str, str]]:
+    """The newest valid checkpoint under `root`; for every newer folder that is refused its name and one sentence."""
+    refused: dict[str, str] = {}
     for step in reversed(steps(root)):
         folder = root / folder_name(step)
         reason = verify(folder)
         if reason is None:
             return folder, refused
-        refused.append(f"{folder.name} is not used: {reason}")
+        refused[folder.name] = f"{folder.name} is not used: {reason}"
     return None, refused
 
 
@@ -206,7 +206,7 @@ def find(path: Path) -> Path:
     if folder is not None:
         return folder
     raise CheckpointError(
-        f"`{path}` holds no checkpoint" + "".join(f"; {reason}" for reason in refused),
+        f"`{path}` holds no checkpoint" + "".join(f"; {reason}" for reason in refused.values()),
         hint="train first: neat-train --config tiny --out " + str(path),
     )
 
@@ -225,6 +225,16 @@ def sweep(root: Path) -> None:
         for path in root.iterdir():
             if path.name.startswith((".tmp-", ".old-")):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def set_aside(root: Path, name: str) -> None:
+    """Renames a damaged checkpoint so that it is neither tried nor counted again; nothing of it is deleted."""
+    target = root / f"damaged-{name}"
+    number = 1
+    while target.exists():
+        number += 1
+        target = root / f"damaged-{name}-{number}"
+    (root / name).rename(target)
 
 
 def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:

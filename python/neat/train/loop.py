@@ -20,7 +20,7 @@ from neat.optim import schedule
 from neat.train.build import build
 from neat.train.display import Display
 from neat.train.horizon import Clock
-from neat.train.report import Reporter
+from neat.train.report import Reporter, stopped_early
 from neat.train.saving import Saver
 from neat.train.signals import StopRequest
 from neat.train.state import Trainer
@@ -33,7 +33,11 @@ def run(config: Config, path: Path) -> int:
         NeatError: A mistake in settings or data, a damaged run, a run that diverged.
     """
     with open_run(path, config) as directory, directory.events() as events, StopRequest() as stop:
-        trainer = build(config)
+        try:
+            trainer = build(config)
+        except KeyboardInterrupt:
+            return stopped_early(events)
+        stop.begin()
         saver = Saver(trainer, directory, events)
         reporter = Reporter(directory, events, Display())
         with reporter.closing(trainer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,10 @@ class Reporter:
             self._stage = horizon.stage
             window = {"train/window": horizon.window(config.train)}
             self._events.write("phase", trainer.step, stage=horizon.stage, **window)
+        if trainer.guard.in_a_row:
+            message = "an update with a loss or gradient that is not finite was skipped"
+            self._events.write("alert", trainer.step, severity="warning", message=message)
+            self._display.note(f"step {trainer.step}: {message}")
         if trainer.step % config.train.log_every and trainer.step != 1:
             return
         metrics = self._metrics(trainer, float(loss), float(norm))
@@ -145,7 +150,8 @@ class Reporter:
     def stopped(self, trainer: Trainer) -> int:
         """A person asked to stop: says how to go on; returns the exit code."""
         self._events.write("end", trainer.step, reason="stopped on request", exit_code=int(Exit.STOPPED))
-        self._display.note(f"stopped at step {trainer.step}, saved; run the same command again to go on")
+        saved = ", saved" if trainer.step else ""
+        self._display.note(f"stopped at step {trainer.step}{saved}; run the same command again to go on")
         return Exit.STOPPED
 
     def finished(self, trainer: Trainer) -> int:
@@ -164,8 +170,18 @@ class Reporter:
                 "end", trainer.step, reason=error.title, message=str(error), exit_code=int(error.exit_code)
             )
             raise
+        except BaseException as error:
+            self._events.write("end", trainer.step, reason="internal error", message=f"{type(error).__name__}: {error}")
+            raise
         finally:
             self._display.close()
+
+
+def stopped_early(events: EventWriter) -> int:
+    """A person asked to stop while the text was being prepared; returns the exit code."""
+    events.write("end", 0, reason="stopped on request", exit_code=int(Exit.STOPPED))
+    print("stopped before the first step; run the same command again", file=sys.stderr)
+    return Exit.STOPPED
 
 
 @contextmanager

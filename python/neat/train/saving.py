@@ -35,16 +35,18 @@ class Saver:
         """
         checkpoint.sweep(self._root)
         folder, refused = checkpoint.newest(self._root)
-        for reason in refused:
+        for reason in refused.values():
             self._events.write("alert", self._trainer.step, severity="error", message=reason)
         if folder is None:
             if refused:
                 raise CheckpointError(
-                    "the run has checkpoints, but all are damaged: " + "; ".join(refused),
+                    "the run has checkpoints, but all are damaged: " + "; ".join(refused.values()),
                     hint="move its `checkpoints` folder away to begin again from step 0",
                 )
             return False
         restore(self._trainer, folder)
+        for name in refused:
+            checkpoint.set_aside(self._root, name)
         return True
 
     def due(self) -> bool:

@@ -14,10 +14,14 @@ WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Context in which the two signals set `requested` instead of killing the process."""
+    """Context in which the two signals set `requested` instead of killing the process.
+
+    Before `begin`, while text is read and nothing could be saved, they raise `KeyboardInterrupt` instead.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._begun = False
         self._before: dict[int, signal.Handlers | object] = {}
 
     def __enter__(self) -> Self:
@@ -29,7 +33,13 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
+    def begin(self) -> None:
+        """From here on there is something to finish and to save."""
+        self._begun = True
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._begun:
+            raise KeyboardInterrupt
         if self.requested:
             # Checkpoints are published by one rename, so leaving here loses nothing that was saved.
             os._exit(Exit.INTERRUPTED)

@@ -171,11 +171,11 @@ def test_the_newest_that_can_be_believed_is_found(tmp_path: Path) -> None:
     (tmp_path / "step-99999999.txt").write_text("")
     (tmp_path / "step-000000200").mkdir()
     assert steps(tmp_path) == [9, 20, 100]
-    assert newest(tmp_path) == (tmp_path / "step-00000100", [])
+    assert newest(tmp_path) == (tmp_path / "step-00000100", {})
     (tmp_path / "step-00000100" / "state.json").write_text("{}")
     found, refused = newest(tmp_path)
     assert found == tmp_path / "step-00000020"
-    assert refused == ["step-00000100 is not used: `state.json` is not what was written"]
+    assert refused == {"step-00000100": "step-00000100 is not used: `state.json` is not what was written"}
     for step in (9, 20):
         (tmp_path / f"step-{step:08}" / MANIFEST).unlink()
     found, refused = newest(tmp_path)
@@ -183,7 +183,7 @@ def test_the_newest_that_can_be_believed_is_found(tmp_path: Path) -> None:
 
 
 def test_nothing_there_is_nothing_found(tmp_path: Path) -> None:
-    assert newest(tmp_path / "none") == (None, [])
+    assert newest(tmp_path / "none") == (None, {})
     assert steps(tmp_path / "none") == []
     sweep(tmp_path / "none")
 
@@ -252,7 +252,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it_intact(folder: Path, after:
     with pytest.raises(CheckpointError, match="step 6 could not be written: No space left") as caught:
         write(root, 6, contents(9.0), FailingStorage(after))
     assert caught.value.hint is not None and "intact" in caught.value.hint
-    assert newest(root) == (folder, [])
+    assert newest(root) == (folder, {})
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in root.iterdir()] == [folder.name]
     write(root, 6, contents(9.0), FailingStorage(len(FILES) + 2))
