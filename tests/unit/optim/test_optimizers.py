@@ -63,9 +63,9 @@ def test_adamw_has_the_configured_values() -> None:
     optim = Optim(name="adamw", lr=0.5, adamw_lr=0.003, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.07)
     optimizers = Optimizers(NeatModel(SHAPE, MAX_PATCH), optim)
     other, hidden = optimizers._adamw.param_groups
-    for group, decay, count in ((other, 0.0, len(OTHER)), (hidden, 0.07, len(HIDDEN))):
+    for group, lr, decay, count in ((other, 0.003, 0.0, len(OTHER)), (hidden, 0.5, 0.07, len(HIDDEN))):
         assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.8, 0.9), 1e-6, decay)
-        assert (group["base_lr"], len(group["params"])) == (0.003, count)
+        assert (group["base_lr"], len(group["params"])) == (lr, count)
 
 
 def test_the_table_shows_every_parameter_once_with_its_rate() -> None:
@@ -73,7 +73,7 @@ def test_the_table_shows_every_parameter_once_with_its_rate() -> None:
     for optim in (Optim(name="muon"), Optim(name="adamw")):
         table = Optimizers(model, optim).table()
         assert sum(count for _, _, count, _ in table) == sum(p.numel() for p in model.parameters())
-        assert [lr for *_, lr in table] == [optim.lr if optim.name == "muon" else optim.adamw_lr, 5e-3, 5e-3]
+        assert [lr for *_, lr in table] == [1e-2, 5e-3, 5e-3]
 
 
 def gradient(model: NeatModel, seed: int) -> None:
