@@ -71,7 +71,7 @@ def main() -> None:
     until = time.perf_counter() + 2 * arguments.seconds
     while time.perf_counter() < until:
         for name, trainer in trainers.items():
-            times[name].append(seconds_per_step(trainer, 10))
+            times[name].append(seconds_per_step(trainer, 40))
     result: dict[str, Any] = {"machine": describe() | {"torch": torch.__version__}, "models": {}}
     for name, trainer in trainers.items():
         config = trainer.config
