@@ -135,6 +135,6 @@ class Runtime(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of the activations; auto takes bfloat16 where the device computes in it natively."""
     threads: int = Field(default=0, ge=0, le=4096)
-    """CPU threads (0 to 4096; 0: one per core)."""
+    """CPU threads (0 to 4096; 0: as many as torch takes, usually one per core)."""
     compile: Literal["auto", "on", "off"] = "auto"
     """Compile the network; auto does so where the run is long enough to repay it."""

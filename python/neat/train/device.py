@@ -45,7 +45,7 @@ def place(runtime: Runtime) -> Placement:
     compiled, compile_reason = _compile(runtime.compile, device)
     if runtime.threads:
         torch.set_num_threads(runtime.threads)
-    threads = f"threads {torch.get_num_threads()}: " + ("runtime.threads" if runtime.threads else "one per core")
+    threads = f"threads {torch.get_num_threads()}: " + ("runtime.threads" if runtime.threads else "torch's own choice")
     reasons = (device_reason, dtype_reason, compile_reason) + ((threads,) if device.type == "cpu" else ())
     return Placement(device, dtype, compiled, reasons)
 

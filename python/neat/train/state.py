@@ -79,6 +79,7 @@ def capture(trainer: Trainer) -> checkpoint.Contents:
             "step": trainer.step,
             "bytes_seen": trainer.bytes_seen,
             "skipped": trainer.guard.skipped,
+            "skipped_in_a_row": trainer.guard.in_a_row,
             "average_updates": average.updates if average is not None else 0,
             "horizon": asdict(trainer.horizon),
             "stream": trainer.stream.state(),
@@ -115,7 +116,7 @@ def restore(trainer: Trainer, folder: Path) -> None:
     trainer.stream = trainer.text.stream(trainer.config, state["stream"])
     trainer.horizon = Horizon(**state["horizon"])
     trainer.step, trainer.bytes_seen = state["step"], state["bytes_seen"]
-    trainer.guard.skipped = state["skipped"]
+    trainer.guard.skipped, trainer.guard.in_a_row = state["skipped"], state["skipped_in_a_row"]
     trainer.last_saved = trainer.step
 
 
