@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME
 TOOLS := $(VENV)/.neat-tools
 CRATES := -p neat-data -p neat-dynamics
 
-.PHONY: help demo test build fmt lint types bench stubs clean check-tools
+.PHONY: help demo test build fmt lint types bench bench-tiny stubs clean check-tools
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -52,9 +52,13 @@ lint: build  ## formatting, style, import rules
 types: build  ## static types
 	mypy
 
-bench: build  ## measure speed beside named peers; results as JSON in benchmarks/results
-	@mkdir -p benchmarks/results
-	@for script in benchmarks/*.py; do echo "== $$script"; python "$$script" || exit 1; done
+bench: build  ## measure speed beside named peers (CORPUS=DIR adds the loader); JSON in benchmarks/results
+	python benchmarks/step.py --json benchmarks/results/step.json
+	python benchmarks/patching.py --json benchmarks/results/patching.json
+	$(if $(CORPUS),python benchmarks/loader.py $(CORPUS) --json benchmarks/results/loader.json)
+
+bench-tiny: build  ## the tiny table of the README: eight models for 100 s and 300 s each, an hour on an idle machine
+	python benchmarks/tiny_table.py --json benchmarks/results/tiny_table.json
 
 stubs: $(TOOLS)  ## generate the type stub of the compiled part
 	maturin generate-stubs --profile release --out python --features pyo3/experimental-inspect

@@ -11,8 +11,6 @@ MB are 10^6 bytes.
 import argparse
 import io
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 import zstandard
+from machine import describe
 
 from neat._native import Corpus, Patcher, Preparer, WindowStream
 
@@ -98,22 +97,6 @@ def best(run: Callable[[], int], repeat: int) -> tuple[float, int]:
     return min(runs)
 
 
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    names = [
-        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
-    ]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "pyarrow": pa.__version__,
-        "numpy": np.__version__,
-        "zstandard": zstandard.__version__,
-    }
-
-
 def measure(kind: str, paths: list[Path], repeat: int) -> list[dict[str, object]]:
     """The rows of the table for one kind of input."""
     corpus = Corpus([[str(path) for path in paths]])
@@ -163,7 +146,9 @@ def main() -> None:
         "jsonl.zst": sorted(arguments.folder.glob("*.train.jsonl.zst")),
     }
     table = []
-    print(f"{machine()}\n{'input':<10} {'path':<26} {'MB':>8} {'MB/s':>8} {'/ zstd':>7}")
+    print(
+        f"{describe('pyarrow', 'numpy', 'zstandard')}\n{'input':<10} {'path':<26} {'MB':>8} {'MB/s':>8} {'/ zstd':>7}"
+    )
     for kind, paths in inputs.items():
         if not paths:
             sys.exit(f"no {kind} files in {arguments.folder}")
@@ -172,7 +157,9 @@ def main() -> None:
             name = f"{row['input']:<10} {row['path']:<26}"
             print(f"{name} {row['MB']:>8.1f} {row['MB/s']:>8.0f} {row['/zstd']:>7.2f}")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"machine": machine(), "results": table}, indent=2))
+        arguments.json.write_text(
+            json.dumps({"machine": describe("pyarrow", "numpy", "zstandard"), "results": table}, indent=2)
+        )
 
 
 if __name__ == "__main__":

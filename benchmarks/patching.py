@@ -1,25 +1,25 @@
 """Throughput of entropies and patch rules on one thread, beside the patcher of the Byte Latent Transformer.
 
-Usage: ``python benchmarks/patching.py FILE... [--json PATH]``. The files are the text: two thirds of it
-train the n-gram model, the last third is patched. The peer is that patcher's algorithm in torch: a mask over
-``[B, L]`` entropies, patch starts to lengths, and long patches split by a Python loop. It gets its entropies
-for nothing, as do the rules alone.
+Usage: ``python benchmarks/patching.py [FILE...] [--json PATH]``. The files are the text, by default the bundled one: two
+thirds of it train the n-gram model, the last third is patched. The peer is that patcher's algorithm in torch: a mask
+over ``[B, L]`` entropies, patch starts to lengths, and long patches split by a Python loop. It gets its entropies for
+nothing, as do the rules alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from machine import describe
 
 from neat._native import CrossFit, NgramModel, Patcher
+from neat.data.pipeline import read_documents
 
 if TYPE_CHECKING:
     import torch
@@ -102,36 +102,17 @@ def measure(text: bytes) -> dict[str, Any]:
         "held_out_mb": len(held_out) / megabyte,
         "num_contexts": model.num_contexts,
         "mean_patch_length": patcher.mean_length,
-        "machine": machine(torch.__version__),
+        "machine": describe("torch"),
     }
-
-
-def machine(torch_version: str) -> dict[str, Any]:
-    """What the figures were measured on."""
-    names = [line.partition(":")[2].strip() for line in cpu_info() if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "load": os.getloadavg(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch_version,
-    }
-
-
-def cpu_info() -> list[str]:
-    """Lines of ``/proc/cpuinfo``, none where there is no such file."""
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def main() -> None:
     """Print a table and write the JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=Path, help="text, 3 MB or more in all")
+    parser.add_argument("files", nargs="*", default=["bundled:prose.train.jsonl.zst"], help="text, 3 MB or more in all")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     arguments = parser.parse_args()
-    result = measure(b"".join(path.read_bytes() for path in arguments.files))
+    result = measure(b"".join(read_documents(arguments.files, "text")))
     for name, value in result["rates"].items():
         print(f"{name:28} {value:10.1f} MB/s")
     print(f"trained on {result['train_mb']:.2f} MB in {result['train_s']:.2f} s, one thread")

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from machine import describe
 
 from neat.config.load import load
@@ -72,7 +71,7 @@ def main() -> None:
     while time.perf_counter() < until:
         for name, trainer in trainers.items():
             times[name].append(seconds_per_step(trainer, 40))
-    result: dict[str, Any] = {"machine": describe() | {"torch": torch.__version__}, "models": {}}
+    result: dict[str, Any] = {"machine": describe("torch"), "models": {}}
     for name, trainer in trainers.items():
         config = trainer.config
         step_s = statistics.median(times[name])

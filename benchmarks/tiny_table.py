@@ -96,7 +96,7 @@ def main() -> None:
                 results.append(cell)
                 print(json.dumps(cell), file=sys.stderr, flush=True)
                 if arguments.json:
-                    record = {"machine": describe(), "results": results}
+                    record = {"machine": describe("torch"), "results": results}
                     arguments.json.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(table(results, arguments.budgets))
 
