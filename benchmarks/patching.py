@@ -1,9 +1,9 @@
 """Throughput of entropies and patch rules on one thread, beside the patcher of the Byte Latent Transformer.
 
-Usage: ``python benchmarks/patching.py [FILE...] [--json PATH]``. The files are the text, by default the bundled one: two
-thirds of it train the n-gram model, the last third is patched. The peer is that patcher's algorithm in torch: a mask
-over ``[B, L]`` entropies, patch starts to lengths, and long patches split by a Python loop. It gets its entropies for
-nothing, as do the rules alone.
+Usage: ``python benchmarks/patching.py [FILE...] [--json PATH]``. The files are the text, by default the bundled one:
+two thirds of it train the n-gram model, the last third is patched. The peer is that patcher's algorithm in torch: a
+mask over ``[B, L]`` entropies, patch starts to lengths, and long patches split by a Python loop. It gets its entropies
+for nothing, as do the rules alone.
 """
 
 from __future__ import annotations
