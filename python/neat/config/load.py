@@ -52,6 +52,8 @@ class _Layer:
 
 _DEFAULT = Origin("default")
 _MAX_PROBLEMS = 20
+OWN_TEXT_VALIDATION_SHARE = 0.02
+"""Share of your own documents that is held out when `data.sources` replaces the text of a preset."""
 
 
 def load(source: str | Path | None = None, overrides: Sequence[str] = ()) -> Loaded:
@@ -181,6 +183,7 @@ def _resolve(layers: Iterable[_Layer], notes: tuple[str, ...]) -> Loaded:
     problems: list[Problem] = []
     for layer in layers:
         _displace_lengths(layer, values, origins)
+        _displace_validation(layer, values, origins)
         for path, (value, origin) in layer.values.items():
             key = ".".join(path)
             if key in settings() and key.count(".") + 1 == len(path):
@@ -209,6 +212,17 @@ def _displace_lengths(layer: _Layer, values: dict[str, object], origins: dict[st
         if key not in given:
             values[f"train.{key}"] = "" if key == "budget" else 0
             origins[f"train.{key}"] = by
+
+
+def _displace_validation(layer: _Layer, values: dict[str, object], origins: dict[str, Origin]) -> None:
+    """Other sources leave an inherited `data.validation` behind: it belongs to the text that they replace."""
+    named = ("data", "sources") in layer.values and ("data", "validation") not in layer.values
+    if not named or not values.get("data.validation"):
+        return
+    by = layer.values["data", "sources"][1]
+    values["data.validation"], origins["data.validation"] = (), by
+    if not values.get("data.validation_share"):
+        values["data.validation_share"], origins["data.validation_share"] = OWN_TEXT_VALIDATION_SHARE, by
 
 
 def _nested(values: Mapping[str, object]) -> dict[str, object]:

@@ -116,7 +116,7 @@ class Reporter:
         """Bits per byte on held-out documents, with averaged weights in float32, beside the n-gram model."""
         documents = _limited(trainer.text.validation, trainer.config.train.eval_bytes)
         if not any(documents):
-            self._display.note("no held-out text: data.validation is empty and data.validation_share is 0")
+            self._display.note("no held-out text: data.validation and data.validation_share name no document")
             return
         start = time.perf_counter()
         with evaluation_weights(trainer):

@@ -100,6 +100,16 @@ def test_one_length_displaces_another_of_an_earlier_layer(override: str, key: st
         assert {name: found for name, found in lengths.items() if found} == {key: value}
 
 
+def test_other_sources_leave_the_validation_of_the_preset_behind() -> None:
+    assert load("tiny").config.data.validation
+    data = load("tiny", ["data.sources=mine.jsonl"]).config.data
+    assert (data.validation, data.validation_share) == ((), 0.02)
+    data = load("tiny", ["data.sources=mine.jsonl", "data.validation=held.jsonl"]).config.data
+    assert (data.validation, data.validation_share) == (("held.jsonl",), 0.0)
+    data = load("tiny", ["data.sources=mine.jsonl", "data.validation_share=0.5"]).config.data
+    assert (data.validation, data.validation_share) == ((), 0.5)
+
+
 def test_two_lengths_in_one_layer_are_refused() -> None:
     assert "both lengths of the run" in refused("tiny", "train.max_steps=5", "train.budget=5m")
     assert "set exactly one" in refused("tiny", "train.budget=")
