@@ -64,6 +64,7 @@ def test_the_same_configuration_goes_on(tmp_path: Path, config: Config) -> None:
         (["train.max_steps=3"], ["train.max_steps", "train.budget"]),
         (["train.budget=6m"], ["train.budget"]),
         (["optim.lr=0.5", "data.lanes=8"], ["data.lanes", "optim.lr"]),
+        (["data.sources=x"], ["data.sources", "data.validation", "data.validation_share"]),
         (["runtime.dtype=float32", "train.log_every=1"], ["runtime.dtype"]),
     ],
 )
