@@ -7,7 +7,8 @@ from itertools import product
 import torch
 from torch import nn
 
-from neat.config.schema import Network
+from neat.config.base import Section
+from neat.config.schema import Config, Network, Patcher
 from neat.model.neat import NeatModel
 
 MAX_PATCH = 8
@@ -31,6 +32,11 @@ def network(**changes: object) -> Network:
         "hash_rows": 97,
     }
     return Network.model_validate(base | changes)
+
+
+def whole(shape: Network, max_patch: int = MAX_PATCH, **sections: Section) -> Config:
+    """The configuration of a test network: its shape, its longest patch, and other sections where a test needs them."""
+    return Config.model_validate({"network": shape, "patcher": Patcher(max_length=max_patch), **sections})
 
 
 def _every_wiring() -> dict[str, Network]:
@@ -74,8 +80,8 @@ def scatter(module: nn.Module, seed: int = 0, std: float = 0.4) -> None:
             parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * std)
 
 
-def scattered(shape: Network, seed: int = 0) -> NeatModel:
+def scattered(shape: Network, seed: int = 0, **sections: Section) -> NeatModel:
     """A float64 model in evaluation mode whose parameters are all away from zero."""
-    model = NeatModel(shape, MAX_PATCH).double().eval()
+    model = NeatModel(whole(shape, **sections)).double().eval()
     scatter(model, seed)
     return model

@@ -16,17 +16,21 @@ from pydantic.fields import FieldInfo
 
 from neat.config.base import Breach, Section, field_texts
 from neat.config.data import Data, Ngram, Patcher
+from neat.config.expert import Expert
+from neat.config.memory import Memory
 from neat.config.network import Network
 from neat.config.optim import Optim
+from neat.config.recursion import Recursion
 from neat.config.training import Checkpoint, Runtime, Train
+from neat.config.vision import Vision
 from neat.errors import ConfigError
 
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What the name of a run looks like; it is also the name of a directory."""
 
 __all__ = [
-    "NAME", "Checkpoint", "Config", "Data", "Network", "Ngram", "Optim", "Patcher", "Runtime", "Train",
-    "descriptions", "sections", "settings",
+    "NAME", "Checkpoint", "Config", "Data", "Expert", "Memory", "Network", "Ngram", "Optim", "Patcher", "Recursion",
+    "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
 ]  # fmt: skip
 
 
@@ -45,6 +49,14 @@ class Config(Section):
     """The byte n-gram model."""
     network: Network = Field(default_factory=Network)
     """Shape of the model."""
+    memory: Memory = Field(default_factory=Memory)
+    """The memory that learns while it reads."""
+    expert: Expert = Field(default_factory=Expert)
+    """Expert vectors, and the training of one."""
+    vision: Vision = Field(default_factory=Vision)
+    """Images as codes between bytes."""
+    recursion: Recursion = Field(default_factory=Recursion)
+    """The latent transformer applied several times, and halting."""
     optim: Optim = Field(default_factory=Optim)
     """Optimiser, learning rates, schedule."""
     train: Train = Field(default_factory=Train)
@@ -66,6 +78,22 @@ class Config(Section):
         if self.patcher.max_length > self.train.window:
             yield Breach(
                 "patcher.max_length", f"{self.patcher.max_length} is more than train.window ({self.train.window})"
+            )
+        if max(self.memory.layers, default=0) > self.network.layers:
+            yield Breach(
+                "memory.layers",
+                f"names layer {max(self.memory.layers)}, network.layers is {self.network.layers}",
+            )
+        if self.memory.on and self.network.width % self.memory.heads:
+            yield Breach("memory.heads", f"{self.memory.heads} does not divide network.width ({self.network.width})")
+        if self.vision.on and not self.network.patches:
+            yield Breach("vision.on", "needs patches", "image codes are patches of their own; set network.patches=true")
+        if self.vision.on and min(self.train.windows) < self.vision.image_codes + 2:
+            yield Breach(
+                "vision.grid",
+                f"makes images of {self.vision.image_codes + 2} positions, more than the shortest window "
+                f"({min(self.train.windows)})",
+                "lengthen train.window, or drop the short windows of train.curriculum",
             )
 
     def require_sources(self) -> None:

@@ -69,7 +69,7 @@ def _network(config: Config, folder: Path, *, average: bool) -> NeatModel:
     tensors = checkpoint.read_tensors(folder, checkpoint.AVERAGE) if average else {}
     tensors = tensors or checkpoint.read_tensors(folder, checkpoint.MODEL)
     with torch.device("meta"):
-        network = NeatModel(config.network, config.patcher.max_length)
+        network = NeatModel(config)
     try:
         network.load_state_dict(tensors, assign=True)
     except RuntimeError as error:

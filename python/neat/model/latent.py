@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from neat.config.schema import Network
+from neat.config.schema import Config, Network
 from neat.model.attention import Attention, Span, make_span
 from neat.model.layers import FeedForward, rms_norm
+from neat.model.outputs import Latent
 
 
 class LatentBlock(nn.Module):
@@ -30,15 +31,16 @@ class LatentBlock(nn.Module):
 class LatentTransformer(nn.Module):
     """The stack that holds most of the parameters, [B, P, D] -> [B, P, D]."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
+        network = config.network
         self.window, self.theta = network.window, network.rope_theta
         self.head_width = network.width // network.heads
         self.layers = nn.ModuleList(LatentBlock(network) for _ in range(network.layers))
 
-    def forward(self, x: Tensor, document: Tensor) -> Tensor:
+    def forward(self, x: Tensor, document: Tensor) -> Latent:
         """Applies all layers; `document` [B, P] separates segments."""
         span = make_span(document, self.window, self.head_width, self.theta)
         for layer in self.layers:
             x = layer(x, span)
-        return x
+        return Latent(x)

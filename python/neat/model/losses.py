@@ -7,7 +7,9 @@ import math
 import torch.nn.functional as F
 from torch import Tensor
 
-from neat.model.batch import IGNORED_TARGET
+from neat.config.schema import Config
+from neat.model.batch import IGNORED_TARGET, Batch
+from neat.model.outputs import Outputs
 
 NATS_PER_BIT = math.log(2)
 
@@ -21,3 +23,19 @@ def byte_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """
     flat = logits.flatten(0, 1)
     return F.cross_entropy(flat, targets.flatten(), ignore_index=IGNORED_TARGET, reduction="sum")
+
+
+def objective(outputs: Outputs, batch: Batch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
+    """What a step minimises, summed over scored positions, and its parts by name.
+
+    Args:
+        outputs: Of the network for `batch`.
+        batch: Holds the targets.
+        config: Weights of the parts.
+
+    Returns:
+        The weighted sum, and each part before its weight; `byte` is the one that quality is reported from.
+    """
+    del config
+    byte = byte_loss(outputs.logits, batch.targets)
+    return byte, {"byte": byte}

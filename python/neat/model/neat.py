@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from neat.config.schema import Network
+from neat.config.schema import Config, Network
 from neat.model.attention import make_span
 from neat.model.batch import Batch
 from neat.model.bytes import ByteEmbedding
@@ -17,6 +17,7 @@ from neat.model.init import initialise
 from neat.model.latent import LatentTransformer
 from neat.model.layers import rms_norm
 from neat.model.mixers import LocalBlock, LocalContext, reach_back
+from neat.model.outputs import Latent, Outputs
 from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool
 from neat.model.vocabulary import NUM_BYTES
 
@@ -25,29 +26,38 @@ class NeatModel(nn.Module):
     """Logits of the next byte at every position of a batch.
 
     Args:
-        network: Sizes and switches.
-        max_patch_length: Longest patch the packer emits, in bytes.
+        config: Sizes and switches of all parts, and the longest patch that the packer emits.
     """
 
-    def __init__(self, network: Network, max_patch_length: int) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
+        network = config.network
         width = network.local_width if network.patches else network.width
         self.embedding = ByteEmbedding(network, width)
-        self.patching = Patching(network, max_patch_length) if network.patches else None
-        self.latent = LatentTransformer(network)
+        self.patching = Patching(network, config.patcher.max_length) if network.patches else None
+        self.latent = LatentTransformer(config)
         self.head = nn.Linear(width, NUM_BYTES, bias=False)
         initialise(self)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits in float32 (float64 for a float64 model), [B, N, 256]."""
+        return self.outputs(batch).logits
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """Everything that a loss is made of."""
         return self.trunk(self.embedding(batch), batch)
 
-    def trunk(self, x: Tensor, batch: Batch) -> Tensor:
-        """Logits from embedded positions [B, N, E]: all of the network but its embeddings."""
+    def trunk(self, x: Tensor, batch: Batch) -> Outputs:
+        """All of the network but its embeddings, from embedded positions [B, N, E]."""
         if self.patching is None:
-            x = self.latent(x, batch.document)
-        else:
-            x = self.patching(x, batch, self.latent)
+            latent: Latent = self.latent(x, batch.document)
+            return Outputs(self._predict(latent.vectors))
+        context = self.patching.context(batch, x)
+        encoded = self.patching.encode(x, context)
+        latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
+        return Outputs(self._predict(self.patching.decode(encoded, latent.vectors, batch, context)))
+
+    def _predict(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(rms_norm(x))
         return logits if logits.dtype.itemsize > 2 else logits.float()
 
@@ -70,19 +80,22 @@ class Patching(nn.Module):
         reads = 1 if network.read == "add" else network.decoder_layers
         self.reads = nn.ModuleList(_read(network) for _ in range(reads))
 
-    def forward(self, x: Tensor, batch: Batch, latent: nn.Module) -> Tensor:
-        """Bytes in, bytes out, [B, N, E]; `latent` runs over the patches in between."""
-        context = self._context(batch, x)
+    def encode(self, x: Tensor, context: LocalContext) -> Tensor:
+        """The local encoder, [B, N, E]."""
         for layer in self.encoder:
             x = layer(x, context)
-        vectors = latent(self.pool(x, batch), batch.patch_document)
+        return x
+
+    def decode(self, x: Tensor, vectors: Tensor, batch: Batch, context: LocalContext) -> Tensor:
+        """The local decoder over encoded bytes [B, N, E] and the latent vectors [B, P, D] of their patches."""
         for index, layer in enumerate(self.decoder):
             if index < len(self.reads):
                 x = x + self.reads[index](x, vectors, batch)
             x = layer(x, context)
         return x
 
-    def _context(self, batch: Batch, x: Tensor) -> LocalContext:
+    def context(self, batch: Batch, x: Tensor) -> LocalContext:
+        """What the mixers of both stacks need to know of a batch."""
         network = self.network
         mixers = (network.encoder_mixer, network.decoder_mixer)
         span = None

@@ -36,7 +36,7 @@ def plan(config: Config) -> dict[str, Any]:
     """Figures of a configuration; nothing is trained and no weight is allocated."""
     placement = place(config.runtime)
     with torch.device("meta"):
-        model = NeatModel(config.network, config.patcher.max_length)
+        model = NeatModel(config)
     per_byte = flops.train_per_byte(config, config.train.window)
     num_bytes = _bytes(config)
     return {
@@ -97,7 +97,7 @@ def _activations(config: Config, placement: Placement) -> int:
         return tensor
 
     with torch.device("meta"):
-        model = NeatModel(config.network, config.patcher.max_length)
+        model = NeatModel(config)
     with FakeTensorMode(allow_non_fake_inputs=True):
         # Drawing weights asks for values, which these tensors do not have.
         model = model.to_empty(device="cpu")

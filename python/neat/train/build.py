@@ -11,6 +11,7 @@ from neat.config.schema import Config
 from neat.data.pipeline import open_text
 from neat.model.batch import Batch
 from neat.model.neat import NeatModel
+from neat.model.outputs import Outputs
 from neat.optim.average import WeightAverage
 from neat.optim.build import Optimizers
 from neat.train.allocator import keep_freed_memory
@@ -32,7 +33,7 @@ def build(config: Config) -> Trainer:
         keep_freed_memory()
     text = open_text(config)
     torch.manual_seed(config.seed)
-    model = NeatModel(config.network, config.patcher.max_length).to(placement.device)
+    model = NeatModel(config).to(placement.device)
     optim = config.optim
     return Trainer(
         config=config,
@@ -48,10 +49,10 @@ def build(config: Config) -> Trainer:
     )
 
 
-def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Tensor]:
+def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Outputs]:
     if not placement.compiled:
-        return model
+        return model.outputs
     # One graph per window length: shapes are static, so anything dynamic is a mistake worth an error. The embeddings
     # stay outside: the compiler knows no sparse gradients.
-    compiled: Callable[[Tensor, Batch], Tensor] = torch.compile(model.trunk, fullgraph=True, dynamic=False)
+    compiled: Callable[[Tensor, Batch], Outputs] = torch.compile(model.trunk, fullgraph=True, dynamic=False)
     return lambda batch: compiled(model.embedding(batch), batch)

@@ -15,7 +15,7 @@ from torch import Tensor
 from neat.config.schema import Config
 from neat.events.rundir import open_run
 from neat.model.batch import Batch
-from neat.model.losses import byte_loss
+from neat.model.losses import objective
 from neat.optim import schedule
 from neat.train.build import build
 from neat.train.display import Display
@@ -69,23 +69,23 @@ def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest)
 
 def train_step(trainer: Trainer, batch: Batch, scored: int) -> tuple[Tensor, Tensor]:
     """One update from a batch with `scored` targets; returns loss (nats per byte) and gradient norm, on the device."""
-    optim, total = trainer.config.optim, trainer.horizon.total
+    optim, steps = trainer.config.optim, trainer.horizon.total
     loss = torch.zeros((), device=trainer.placement.device)
     for part in micro_batches(batch, trainer.config.train.micro_batch_bytes):
         with trainer.placement.autocast():
-            logits = trainer.forward(part)
-        part_loss = byte_loss(logits, part.targets) / scored
-        torch.autograd.backward(part_loss)
-        loss += part_loss.detach()
+            outputs = trainer.forward(part)
+        total, losses = objective(outputs, part, trainer.config)
+        torch.autograd.backward(total / scored)
+        loss += losses["byte"].detach() / scored
     norm = gradient_norm(trainer, optim.clip_norm)
     if trainer.guard.allows(loss, norm, trainer.step):
         trainer.optimizers.step(
-            schedule.lr_scale(optim, trainer.step, total), schedule.momentum(optim, trainer.step, total)
+            schedule.lr_scale(optim, trainer.step, steps), schedule.momentum(optim, trainer.step, steps)
         )
     trainer.optimizers.zero_grad()
     trainer.step += 1
     trainer.bytes_seen += scored
-    if trainer.average is not None and trainer.step >= optim.warmup_share * total:
+    if trainer.average is not None and trainer.step >= optim.warmup_share * steps:
         trainer.average.update(trainer.step)
     return loss, norm
 

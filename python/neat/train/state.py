@@ -21,6 +21,7 @@ from neat.data.pipeline import Text
 from neat.errors import CheckpointError
 from neat.model.batch import IGNORED_TARGET, Batch
 from neat.model.neat import NeatModel
+from neat.model.outputs import Outputs
 from neat.optim.average import WeightAverage
 from neat.optim.build import Optimizers
 from neat.train import checkpoint
@@ -46,7 +47,7 @@ class Trainer:
     placement: Placement
     text: Text
     model: NeatModel
-    forward: Callable[[Batch], Tensor]
+    forward: Callable[[Batch], Outputs]
     optimizers: Optimizers
     average: WeightAverage | None
     stream: _native.WindowStream

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.networks import FLAT, MAX_PATCH, NETWORKS, PATCHED, network, scattered
+from support.networks import FLAT, MAX_PATCH, NETWORKS, PATCHED, network, scattered, whole
 from support.text import RULES, arrays, close, forward, noise, packed, prose, rows
 
 from neat.model.losses import byte_loss
@@ -155,5 +155,5 @@ def test_a_fresh_model_knows_nothing(name: str, features: bool) -> None:
     shape = NETWORKS[name].model_copy(update={"ngram_features": features})
     torch.manual_seed(3)
     batch = rows(shape, [prose(9, 9)[:60]], 64)
-    loss = byte_loss(forward(NeatModel(shape, MAX_PATCH), batch), batch.targets) / 60
+    loss = byte_loss(forward(NeatModel(whole(shape)), batch), batch.targets) / 60
     assert abs(float(loss) - math.log(256)) < 0.5

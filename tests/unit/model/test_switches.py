@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.networks import MAX_PATCH, network, scattered
+from support.networks import network, scattered, whole
 from support.text import close, forward, prose, rows
 
 from neat.config.schema import Network
@@ -40,7 +40,7 @@ def test_off_equals_on_without_effect(name: str, patches: bool) -> None:
         weights[neutral].zero_()
     on = forward(model, rows(shape, [TEXT], 64))
     off_shape = Network.model_validate(shape.model_dump() | change)
-    off = NeatModel(off_shape, MAX_PATCH).double()
+    off = NeatModel(whole(off_shape)).double()
     kept = {key: value for key, value in weights.items() if not key.startswith(gone)}
     assert kept.keys() == dict(off.named_parameters()).keys()
     off.load_state_dict(kept)
@@ -48,16 +48,16 @@ def test_off_equals_on_without_effect(name: str, patches: bool) -> None:
 
 
 def test_a_flat_network_has_no_local_parts() -> None:
-    names = [name for name, _ in NeatModel(network(patches=False), MAX_PATCH).named_parameters()]
+    names = [name for name, _ in NeatModel(whole(network(patches=False))).named_parameters()]
     assert not [name for name in names if name.startswith("patching")]
 
 
 def test_a_window_as_long_as_the_row_is_no_window() -> None:
-    whole = scattered(network(window=0))
-    windowed = NeatModel(network(window=65), MAX_PATCH).double()
-    windowed.load_state_dict(whole.state_dict())
+    full = scattered(network(window=0))
+    windowed = NeatModel(whole(network(window=65))).double()
+    windowed.load_state_dict(full.state_dict())
     batch = rows(network(), [TEXT], 64)
-    assert torch.equal(forward(windowed, batch), forward(whole, batch))
+    assert torch.equal(forward(windowed, batch), forward(full, batch))
 
 
 def test_the_latent_window_limits_what_a_flat_network_sees() -> None:
@@ -72,7 +72,7 @@ def test_the_latent_window_limits_what_a_flat_network_sees() -> None:
 
 def test_grouped_heads_equal_full_heads_with_repeated_weights() -> None:
     grouped = scattered(network(kv_heads=1))
-    full = NeatModel(network(kv_heads=2), MAX_PATCH).double()
+    full = NeatModel(whole(network(kv_heads=2))).double()
     weights = dict(grouped.state_dict())
     for name, tensor in weights.items():
         if name.startswith("latent") and name.endswith("qkv.weight"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.networks import network, scatter, scattered
+from support.networks import network, scatter, scattered, whole
 from support.text import noise, prose, rows, text_model
 
 from neat.errors import DataError, UsageError
@@ -20,7 +20,7 @@ SHAPE = network(encoder_mixer="attention", read="cross_attention")
 @pytest.fixture(scope="module")
 def model() -> TextModel:
     """A float32 model with windows of 32 bytes, as a user has it."""
-    network_ = NeatModel(SHAPE, 8).eval()
+    network_ = NeatModel(whole(SHAPE)).eval()
     scatter(network_, std=0.3)
     return text_model(network_, SHAPE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.networks import MAX_PATCH, NETWORKS, network
+from support.networks import NETWORKS, network, whole
 from support.text import prose, rows
 
 from neat.config.schema import Optim
@@ -44,7 +44,7 @@ OTHER = {
 
 
 def test_groups_of_a_small_network() -> None:
-    groups = group_parameters(NeatModel(SHAPE, MAX_PATCH))
+    groups = group_parameters(NeatModel(whole(SHAPE)))
     assert {matrix.name: matrix.splits for matrix in groups.hidden} == HIDDEN
     assert {name for name, _ in groups.other} == OTHER
     assert [name for name, _ in groups.sparse] == ["embedding.hash.weight"]
@@ -52,7 +52,7 @@ def test_groups_of_a_small_network() -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_parameter_is_in_exactly_one_group(name: str) -> None:
-    model = NeatModel(NETWORKS[name], MAX_PATCH)
+    model = NeatModel(whole(NETWORKS[name]))
     groups = group_parameters(model)
     grouped = [matrix.parameter for matrix in groups.hidden] + [p for _, p in groups.other + groups.sparse]
     assert sorted(map(id, grouped)) == sorted(map(id, model.parameters()))
@@ -61,7 +61,7 @@ def test_every_parameter_is_in_exactly_one_group(name: str) -> None:
 
 def test_adamw_has_the_configured_values() -> None:
     optim = Optim(name="adamw", lr=0.5, adamw_lr=0.003, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.07)
-    optimizers = Optimizers(NeatModel(SHAPE, MAX_PATCH), optim)
+    optimizers = Optimizers(NeatModel(whole(SHAPE)), optim)
     other, hidden = optimizers._adamw.param_groups
     for group, lr, decay, count in ((other, 0.003, 0.0, len(OTHER)), (hidden, 0.5, 0.07, len(HIDDEN))):
         assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.8, 0.9), 1e-6, decay)
@@ -69,7 +69,7 @@ def test_adamw_has_the_configured_values() -> None:
 
 
 def test_the_table_shows_every_parameter_once_with_its_rate() -> None:
-    model = NeatModel(SHAPE, MAX_PATCH)
+    model = NeatModel(whole(SHAPE))
     for optim in (Optim(name="muon"), Optim(name="adamw")):
         table = Optimizers(model, optim).table()
         assert sum(count for _, _, count, _ in table) == sum(p.numel() for p in model.parameters())
@@ -94,7 +94,7 @@ def steps(model: NeatModel, optimizers: Optimizers, seeds: range) -> None:
 def test_adamw_equals_torch_on_the_parameters_it_owns(name: str) -> None:
     """The schedule's scale multiplies the rate of every group."""
     torch.manual_seed(0)
-    model = NeatModel(SHAPE, MAX_PATCH)
+    model = NeatModel(whole(SHAPE))
     optimizers = Optimizers(model, Optim(name=name))
     weight = model.embedding.byte.weight
     twin = torch.nn.Parameter(weight.detach().clone())
@@ -114,13 +114,13 @@ def test_adamw_equals_torch_on_the_parameters_it_owns(name: str) -> None:
 def test_a_saved_state_goes_on_bit_for_bit(name: str) -> None:
     optim = Optim(name=name)
     torch.manual_seed(0)
-    first = NeatModel(SHAPE, MAX_PATCH)
+    first = NeatModel(whole(SHAPE))
     optimizers = Optimizers(first, optim)
     steps(first, optimizers, range(3))
     weights = {key: tensor.clone() for key, tensor in first.state_dict().items()}
     saved = {key: tensor.clone() for key, tensor in optimizers.state().items()}
 
-    second = NeatModel(SHAPE, MAX_PATCH)
+    second = NeatModel(whole(SHAPE))
     resumed = Optimizers(second, optim)
     second.load_state_dict(weights)
     resumed.load(saved)
@@ -133,12 +133,12 @@ def test_a_saved_state_goes_on_bit_for_bit(name: str) -> None:
 
 def test_a_state_from_before_the_first_update_can_be_loaded() -> None:
     """The first steps of a run may all be skipped because of numbers that are not finite."""
-    saved = Optimizers(NeatModel(SHAPE, MAX_PATCH), Optim()).state()
-    Optimizers(NeatModel(SHAPE, MAX_PATCH), Optim()).load(saved)
+    saved = Optimizers(NeatModel(whole(SHAPE)), Optim()).state()
+    Optimizers(NeatModel(whole(SHAPE)), Optim()).load(saved)
 
 
 def test_a_state_of_another_optimizer_is_refused() -> None:
-    model = NeatModel(SHAPE, MAX_PATCH)
+    model = NeatModel(whole(SHAPE))
     muon, adamw = Optimizers(model, Optim(name="muon")), Optimizers(model, Optim(name="adamw"))
     steps(model, adamw, range(1))
     with pytest.raises(KeyError, match="adamw"):
@@ -146,7 +146,7 @@ def test_a_state_of_another_optimizer_is_refused() -> None:
 
 
 def test_hash_tables_do_not_count_towards_the_norm() -> None:
-    model = NeatModel(SHAPE, MAX_PATCH)
+    model = NeatModel(whole(SHAPE))
     optimizers = Optimizers(model, Optim())
     gradient(model, 0)
     shapes = sorted(tuple(g.shape) for g in optimizers.dense_gradients())

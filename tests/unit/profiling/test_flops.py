@@ -65,7 +65,7 @@ def full_batch(config: Config) -> Batch:
 
 def products(config: Config) -> float:
     """Operations of all matrix products that the forward pass makes, attention left out, per position."""
-    model = NeatModel(config.network, config.patcher.max_length)
+    model = NeatModel(config)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         model(full_batch(config))
@@ -122,7 +122,7 @@ def test_training_is_three_forward_passes() -> None:
 def test_the_parameters_of_a_plan_are_those_of_the_model(preset: str) -> None:
     config = load(preset, ["train.max_steps=3", "train.micro_batch_bytes=4608"] if preset != "tiny" else []).config
     with torch.device("meta"):
-        model = NeatModel(config.network, config.patcher.max_length)
+        model = NeatModel(config)
     result = plan(config)
     parameters = result["parameters"]
     assert parameters["total"] == sum(p.numel() for p in model.parameters())

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from support.networks import MAX_PATCH, NETWORKS
+from support.networks import MAX_PATCH, NETWORKS, whole
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from neat.config.load import load
@@ -35,7 +35,7 @@ def empty(network: Network, rows: int, window: int, slots: int) -> Batch:
 def forward_and_backward(network: Network, window: int, slots: int, max_patch: int, *, bfloat16: bool = False) -> None:
     """What a step does before its gradients are checked."""
     with torch.device("meta"):
-        model = NeatModel(network, max_patch)
+        model = NeatModel(whole(network, max_patch))
     # Drawing the first weights does ask for values; to_empty puts tensors without any in their place.
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = model.to_empty(device="cpu")
