@@ -13,6 +13,7 @@ from torch import Tensor
 
 from neat.errors import DivergedError, Exit
 from neat.events.reader import read_events
+from neat.model.outputs import Outputs
 from neat.train import loop
 from neat.train.build import build
 from neat.train.guard import Guard
@@ -102,13 +103,13 @@ def test_numbers_that_are_not_finite_touch_nothing(corpus: Path, poison: Any) ->
     train_step(begun, *begun.next_batch())
     weights = [p.detach().clone() for p in begun.model.parameters()]
     state = {name: tensor.clone() for name, tensor in begun.optimizers.state().items()}
-    begun.forward = lambda batch: poison(begun.model(batch))
+    begun.forward = lambda batch: Outputs(poison(begun.model(batch)))
     train_step(begun, *begun.next_batch())
     assert (begun.step, begun.guard.skipped, begun.guard.in_a_row) == (2, 1, 1)
     assert all(torch.equal(old, new) for old, new in zip(weights, begun.model.parameters(), strict=True))
     assert all(torch.equal(state[name], tensor) for name, tensor in begun.optimizers.state().items())
     assert all(p.grad is None for p in begun.model.parameters())
-    begun.forward = begun.model
+    begun.forward = begun.model.outputs
     train_step(begun, *begun.next_batch())
     assert (begun.guard.skipped, begun.guard.in_a_row) == (1, 0)
     assert not torch.equal(weights[0], next(begun.model.parameters()))
@@ -129,8 +130,13 @@ def test_the_guard_stops_after_too_many_in_a_row() -> None:
 def test_a_run_that_diverges_says_so_and_keeps_its_last_checkpoint(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss = loop.byte_loss
-    monkeypatch.setattr(loop, "byte_loss", lambda *arguments: loss(*arguments) * torch.nan)
+    objective = loop.objective
+
+    def poisoned(*arguments: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        total, parts = objective(*arguments)
+        return total * torch.nan, {name: part * torch.nan for name, part in parts.items()}
+
+    monkeypatch.setattr(loop, "objective", poisoned)
     with pytest.raises(DivergedError):
         run(configure(corpus, train__max_skipped_steps=4), tmp_path / "run")
     events = list(read_events(tmp_path / "run" / "events.jsonl"))
