@@ -1,15 +1,22 @@
-"""The latent transformer: causal attention over patches, then a gated feed-forward layer, layer by layer.
+"""The latent transformer: causal attention over patches, then a feed-forward layer, layer by layer, once or repeatedly.
 
-B rows, P patch slots (or N bytes when the network has no patches), D width.
+B rows, P patch slots (or N bytes when the network has no patches), D width, R recursion depth. Recursion applies the
+same layers again to what they made: `h_1 = layers(x)`, then `h_{r+1} = layers(x + g * norm(h_r))` with a learned vector
+g. The input is injected anew each time, as in arXiv 2510.04871, but every application is causal: what position i holds
+after any of them depends on positions up to i only.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
+from neat.model.active import Active, Kept
 from neat.model.attention import Attention, Span, make_span
-from neat.model.layers import FeedForward, rms_norm
+from neat.model.halting import Halting
+from neat.model.layers import feed_forward, rms_norm
+from neat.model.levers import Levers
 from neat.model.outputs import Latent
 
 
@@ -18,29 +25,118 @@ class LatentBlock(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.attention = Attention(network.width, network.heads, network.kv_heads, qk_norm=network.qk_norm)
-        self.feed_forward = FeedForward(network.width, network.ffn_width)
+        self.attention = Attention(
+            network.width, network.heads, network.kv_heads, qk_norm=network.qk_norm, levers=Levers.of(network)
+        )
+        self.feed_forward = feed_forward(network, network.width, network.ffn_width)
 
-    def forward(self, x: Tensor, span: Span) -> Tensor:
-        """Applies the layer to [B, P, D]."""
-        x = x + self.attention(rms_norm(x), span)
+    def forward(self, x: Tensor, span: Span, kept: Kept | None = None) -> Tensor:
+        """Applies the layer to [B, P, D], or to the active positions that `span` names."""
+        x = x + self.attention(rms_norm(x), span, kept)
         changed: Tensor = x + self.feed_forward(rms_norm(x))
         return changed
 
 
 class LatentTransformer(nn.Module):
-    """The stack that holds most of the parameters, [B, P, D] -> [B, P, D]."""
+    """The stack that holds most of the parameters, [B, P, D] -> [B, P, D].
+
+    Attributes:
+        looped: The middle third of the layers runs twice; the trainer switches it on at `network.loop_middle`.
+        skips_halted: Compute active positions only, which asks the device for their number once per application.
+            false computes all of them and drops what halted ones would become: the same result, of static shape.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        network = config.network
-        self.window, self.theta = network.window, network.rope_theta
-        self.head_width = network.width // network.heads
+        network, recursion = config.network, config.recursion
+        self.network, self.recursion = network, recursion
         self.layers = nn.ModuleList(LatentBlock(network) for _ in range(network.layers))
+        again = recursion.depth * recursion.micro_steps > 1
+        self.carry = nn.Parameter(torch.empty(network.width)) if again else None
+        self.skips = nn.Parameter(torch.empty(network.layers // 2, network.width)) if network.unet_skips else None
+        self.halting = Halting(config) if recursion.halting else None
+        self.looped, self.skips_halted = False, True
 
     def forward(self, x: Tensor, document: Tensor) -> Latent:
-        """Applies all layers; `document` [B, P] separates segments."""
-        span = make_span(document, self.window, self.head_width, self.theta)
-        for layer in self.layers:
-            x = layer(x, span)
-        return Latent(x)
+        """Applies all layers `recursion.depth` times; `document` [B, P] separates segments."""
+        span = self._span(document, blocks=True)
+        if self.halting is not None:
+            return self._until_right(x, document, span, self.halting)
+        states = [self._once(x, None, span)]
+        for _ in range(1, self.recursion.depth):
+            states.append(self._once(x, states[-1], span))
+        return Latent(states[-1], tuple(states[:-1]))
+
+    def progress(self, step: int, total: int) -> None:
+        """Tells the network where in the run it is: `step` finished updates of `total`."""
+        start = self.network.loop_middle
+        self.looped = start > 0 and start * total <= step
+
+    def order(self) -> list[int]:
+        """Layers in the order in which one pass runs them."""
+        num = len(self.layers)
+        third = num // 3
+        middle = list(range(third, num - third)) if self.looped else []
+        return [*range(num - third), *middle, *range(num - third, num)] if middle else list(range(num))
+
+    def _span(self, document: Tensor, *, blocks: bool) -> Span:
+        network = self.network
+        return make_span(
+            document,
+            network.window,
+            network.width // network.heads,
+            network.rope_theta,
+            rope_share=network.rope_share,
+            taps=network.kv_conv,
+            blocks=blocks,
+        )
+
+    def _once(self, x: Tensor, state: Tensor | None, span: Span, kept: list[list[Kept]] | None = None) -> Tensor:
+        """One application to the input `x` and the state that the last one left, None at the first."""
+        for step in range(self.recursion.micro_steps):
+            start = x if state is None else x + self._carried(state)
+            state = self._layers(start, span, None if kept is None else kept[step])
+        assert state is not None
+        return state
+
+    def _carried(self, state: Tensor) -> Tensor:
+        assert self.carry is not None
+        return rms_norm(state) * self.carry.to(state.dtype)
+
+    def _layers(self, x: Tensor, span: Span, kept: list[Kept] | None) -> Tensor:
+        """One pass through the layers; each keeps its keys and values where `kept` is given."""
+        num = len(self.layers)
+        outputs: dict[int, Tensor] = {}
+        for place, index in enumerate(self.order()):
+            if self.skips is not None and (mirror := num - 1 - index) < num // 2:
+                x = x + 2 * torch.sigmoid(self.skips[mirror]).to(x.dtype) * outputs[mirror]
+            x = self.layers[index](x, span, None if kept is None else kept[place])
+            if self.skips is not None and index < num // 2:
+                outputs[index] = x
+        return x
+
+    def _until_right(self, x: Tensor, document: Tensor, span: Span, halting: Halting) -> Latent:
+        """Applies the layers until each position is likely right; halted positions keep what they had.
+
+        Their keys and values stay visible as their own last application left them.
+        """
+        kept = [[Kept() for _ in self.order()] for _ in range(self.recursion.micro_steps)]
+        state = self._once(x, None, span, kept)
+        wide = self._span(document, blocks=False)
+        active = document >= 0
+        states, logits = [state], [halting(state)]
+        depth = active.long()
+        for application in range(1, self.recursion.depth):
+            active = active & ~halting.stops(logits[-1], application - 1)
+            # The one look at a value per application.
+            num = int(active.sum(1).max()) if self.skips_halted else active.shape[1]
+            if num:
+                going = Active.of(active, num)
+                changed = self._once(going.pick(x), going.pick(state), wide.only(going), kept)
+                state = going.put(changed, state)
+                logits.append(going.put(halting(changed), logits[-1]))
+            else:
+                logits.append(logits[-1])
+            states.append(state)
+            depth = depth + active
+        return Latent(state, tuple(states[:-1]), tuple(logits), depth)
