@@ -141,7 +141,7 @@ class Halting(nn.Module):
         weight = count / count.sum()
         figures = {
             "recursion/depth": count.sum() / count[0],
-            "recursion/depth_entropy": torch.special.entr(stopped).sum(),
+            "recursion/entropy": torch.special.entr(stopped).sum(),
             "recursion/variance": (weight * (squares / some - (said / some).square())).sum(),
             "recursion/calibration_error": (weight * (corrected - right).abs() / some).sum(),
             "recursion/right": (weight * right / some).sum(),

@@ -15,6 +15,7 @@ RESIDUAL_WRITERS = ("out.weight", "down.weight")
 ZERO = (
     "head.weight", "embedding.hash.weight", "smear.scale", "query_gain.gain", "attention.convolution.kernel",
     "exclusive.share", "head_gate.weight", "latent.skips", "halting.weight",
+    "experts.vectors",
 )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from neat.model.halting import Halting
 from neat.model.layers import feed_forward, rms_norm
 from neat.model.levers import Levers
 from neat.model.outputs import Latent
+from neat.model.svf import adapt_outputs
 
 
 class LatentBlock(nn.Module):
@@ -51,6 +52,8 @@ class LatentTransformer(nn.Module):
         network, recursion = config.network, config.recursion
         self.network, self.recursion = network, recursion
         self.layers = nn.ModuleList(LatentBlock(network) for _ in range(network.layers))
+        if config.expert.count:
+            adapt_outputs(self.layers)
         again = recursion.depth * recursion.micro_steps > 1
         self.carry = nn.Parameter(torch.empty(network.width)) if again else None
         self.skips = nn.Parameter(torch.empty(network.layers // 2, network.width)) if network.unet_skips else None

@@ -71,14 +71,21 @@ def train_step(trainer: Trainer, batch: Batch, scored: int) -> tuple[Tensor, Ten
     """One update from a batch with `scored` targets; returns loss (nats per byte) and gradient norm, on the device."""
     optim, steps = trainer.config.optim, trainer.horizon.total
     loss = torch.zeros((), device=trainer.placement.device)
+    latent = trainer.model.latent
+    latent.progress(trainer.step, steps)
     for part in micro_batches(batch, trainer.config.train.micro_batch_bytes):
         with trainer.placement.autocast():
             outputs = trainer.forward(part)
         total, losses = objective(outputs, part, trainer.config)
         torch.autograd.backward(total / scored)
         loss += losses["byte"].detach() / scored
+        if latent.halting is not None:
+            latent.halting.observe(outputs, part)
     norm = gradient_norm(trainer, optim.clip_norm)
-    if trainer.guard.allows(loss, norm, trainer.step):
+    accept = trainer.guard.allows(loss, norm, trainer.step)
+    if latent.halting is not None:
+        latent.halting.calibrate(accept=accept)
+    if accept:
         trainer.optimizers.step(
             schedule.lr_scale(optim, trainer.step, steps), schedule.momentum(optim, trainer.step, steps)
         )
