@@ -44,3 +44,16 @@ class LatentTransformer(nn.Module):
         for layer in self.layers:
             x = layer(x, span)
         return Latent(x)
+
+    def switchable(self) -> frozenset[str]:
+        """Components that can be turned off."""
+        return frozenset()
+
+    def activate(self, component: str, *, on: bool) -> None:
+        """Turns a component of `switchable` off or on.
+
+        Raises:
+            ValueError: There is no such component in this network.
+        """
+        if component not in self.switchable():
+            raise ValueError(f"{component} cannot be turned off here")

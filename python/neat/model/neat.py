@@ -7,6 +7,9 @@ its own state and the last closed patch. Each residual is added once.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
@@ -20,6 +23,9 @@ from neat.model.mixers import LocalBlock, LocalContext, reach_back
 from neat.model.outputs import Latent, Outputs
 from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool
 from neat.model.vocabulary import NUM_BYTES
+
+PROBE = "probe"
+"""Attribute of modules that can tell something of themselves: None, or what takes (metric, value)."""
 
 
 class NeatModel(nn.Module):
@@ -56,6 +62,26 @@ class NeatModel(nn.Module):
         encoded = self.patching.encode(x, context)
         latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
         return Outputs(self._predict(self.patching.decode(encoded, latent.vectors, batch, context)))
+
+    def switchable(self) -> frozenset[str]:
+        """Components of this network that `activate` can turn off and on."""
+        return self.latent.switchable()
+
+    def activate(self, component: str, *, on: bool) -> None:
+        """Lets a component take part in the coming forward passes, or not; what it adds is then left out exactly."""
+        self.latent.activate(component, on=on)
+
+    @contextmanager
+    def observed(self, sink: Callable[[str, Tensor], None]) -> Iterator[None]:
+        """Inside, modules that can tell something of themselves hand it to `sink` as (metric, value)."""
+        probed = [module for module in self.modules() if hasattr(module, PROBE)]
+        for module in probed:
+            setattr(module, PROBE, sink)
+        try:
+            yield
+        finally:
+            for module in probed:
+                setattr(module, PROBE, None)
 
     def _predict(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(rms_norm(x))
