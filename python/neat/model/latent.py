@@ -11,6 +11,7 @@ from neat.config.schema import Config, Network
 from neat.model.attention import Attention, Span, make_span
 from neat.model.layers import FeedForward, rms_norm
 from neat.model.outputs import Latent
+from neat.model.svf import adapt_outputs
 
 
 class LatentBlock(nn.Module):
@@ -37,6 +38,8 @@ class LatentTransformer(nn.Module):
         self.window, self.theta = network.window, network.rope_theta
         self.head_width = network.width // network.heads
         self.layers = nn.ModuleList(LatentBlock(network) for _ in range(network.layers))
+        if config.expert.count:
+            adapt_outputs(self.layers)
 
     def forward(self, x: Tensor, document: Tensor) -> Latent:
         """Applies all layers; `document` [B, P] separates segments."""

@@ -16,6 +16,7 @@ from neat.config.schema import Config, Network
 from neat.model.attention import make_span
 from neat.model.batch import Batch
 from neat.model.bytes import ByteEmbedding
+from neat.model.experts import Experts
 from neat.model.init import initialise
 from neat.model.latent import LatentTransformer
 from neat.model.layers import rms_norm
@@ -43,6 +44,7 @@ class NeatModel(nn.Module):
         self.patching = Patching(network, config.patcher.max_length) if network.patches else None
         self.latent = LatentTransformer(config)
         self.head = nn.Linear(width, NUM_BYTES, bias=False)
+        self.experts = _experts(self.latent, config) if config.expert.count else None
         initialise(self)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -150,3 +152,7 @@ def _read(network: Network) -> nn.Module:
     if network.read == "add":
         return AddRead(network.local_width, network.width)
     return CrossAttentionRead(network.local_width, network.width, network.local_heads)
+
+
+def _experts(latent: LatentTransformer, config: Config) -> Experts:
+    return Experts(latent, config.expert.count, config.network.width, config.expert.dispatcher_width)
