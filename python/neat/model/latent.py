@@ -61,6 +61,7 @@ class LatentTransformer(nn.Module):
         self.looped, self.skips_halted = False, True
 
     def forward(self, x: Tensor, document: Tensor) -> Latent:
+<<<<<<< HEAD
         """Applies all layers `recursion.depth` times; `document` [B, P] separates segments."""
         span = self._span(document, blocks=True)
         if self.halting is not None:
@@ -143,3 +144,23 @@ class LatentTransformer(nn.Module):
             states.append(state)
             depth = depth + active
         return Latent(state, tuple(states[:-1]), tuple(logits), depth)
+=======
+        """Applies all layers; `document` [B, P] separates segments."""
+        span = make_span(document, self.window, self.head_width, self.theta)
+        for layer in self.layers:
+            x = layer(x, span)
+        return Latent(x)
+
+    def switchable(self) -> frozenset[str]:
+        """Components that can be turned off."""
+        return frozenset()
+
+    def activate(self, component: str, *, on: bool) -> None:
+        """Turns a component of `switchable` off or on.
+
+        Raises:
+            ValueError: There is no such component in this network.
+        """
+        if component not in self.switchable():
+            raise ValueError(f"{component} cannot be turned off here")
+>>>>>>> main

@@ -7,10 +7,16 @@ its own state and the last closed patch. Each residual is added once.
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Callable
 from functools import partial
 
 import torch
+=======
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+>>>>>>> main
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
@@ -25,6 +31,9 @@ from neat.model.mixers import LocalBlock, LocalContext, reach_back
 from neat.model.outputs import Latent, Outputs
 from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool
 from neat.model.vocabulary import NUM_BYTES
+
+PROBE = "probe"
+"""Attribute of modules that can tell something of themselves: None, or what takes (metric, value)."""
 
 
 class NeatModel(nn.Module):
@@ -85,6 +94,26 @@ class NeatModel(nn.Module):
         self, patching: Patching, encoded: Tensor, batch: Batch, context: LocalContext, vectors: Tensor
     ) -> Tensor:
         return self._predict(patching.decode(encoded, vectors, batch, context))
+
+    def switchable(self) -> frozenset[str]:
+        """Components of this network that `activate` can turn off and on."""
+        return self.latent.switchable()
+
+    def activate(self, component: str, *, on: bool) -> None:
+        """Lets a component take part in the coming forward passes, or not; what it adds is then left out exactly."""
+        self.latent.activate(component, on=on)
+
+    @contextmanager
+    def observed(self, sink: Callable[[str, Tensor], None]) -> Iterator[None]:
+        """Inside, modules that can tell something of themselves hand it to `sink` as (metric, value)."""
+        probed = [module for module in self.modules() if hasattr(module, PROBE)]
+        for module in probed:
+            setattr(module, PROBE, sink)
+        try:
+            yield
+        finally:
+            for module in probed:
+                setattr(module, PROBE, None)
 
     def _predict(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(rms_norm(x))
