@@ -103,6 +103,8 @@ class Halting(nn.Module):
     @torch.no_grad()
     def observe(self, outputs: Outputs, batch: Batch) -> None:
         """Takes note of what was said of a micro-batch and of what came true, for `calibrate` and `metrics`."""
+        if outputs.depth is None:
+            return
         sums = torch.stack([self._summed(*one) for one in enumerate(verdicts(outputs, batch, patches=self.patches))], 1)
         self._sums = sums if self._sums is None else self._sums + sums
 

@@ -34,7 +34,7 @@ def _draw(name: str, parameter: Tensor, writers: int) -> None:
     elif name.endswith("halting.bias"):
         # A fresh network is right about nothing, and no position stops.
         parameter.fill_(-5.0)
-    elif name.endswith("latent.carry"):
+    elif name.endswith("latent.injection"):
         parameter.fill_(1.0)
     elif name.endswith("embedding.byte.weight"):
         parameter.normal_(std=0.5)

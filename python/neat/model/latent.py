@@ -42,6 +42,7 @@ class LatentTransformer(nn.Module):
     """The stack that holds most of the parameters, [B, P, D] -> [B, P, D].
 
     Attributes:
+        recurs: Apply the layers more than once.
         looped: The middle third of the layers runs twice; the trainer switches it on at `network.loop_middle`.
         skips_halted: Compute active positions only, which asks the device for their number once per application.
             false computes all of them and drops what halted ones would become: the same result, of static shape.
@@ -55,19 +56,18 @@ class LatentTransformer(nn.Module):
         if config.expert.count:
             adapt_outputs(self.layers)
         again = recursion.depth * recursion.micro_steps > 1
-        self.carry = nn.Parameter(torch.empty(network.width)) if again else None
+        self.injection = nn.Parameter(torch.empty(network.width)) if again else None
         self.skips = nn.Parameter(torch.empty(network.layers // 2, network.width)) if network.unet_skips else None
         self.halting = Halting(config) if recursion.halting else None
-        self.looped, self.skips_halted = False, True
+        self.recurs, self.looped, self.skips_halted = True, False, True
 
     def forward(self, x: Tensor, document: Tensor) -> Latent:
-<<<<<<< HEAD
         """Applies all layers `recursion.depth` times; `document` [B, P] separates segments."""
         span = self._span(document, blocks=True)
-        if self.halting is not None:
+        if self.halting is not None and self.recurs:
             return self._until_right(x, document, span, self.halting)
         states = [self._once(x, None, span)]
-        for _ in range(1, self.recursion.depth):
+        for _ in range(1, self.recursion.depth if self.recurs else 1):
             states.append(self._once(x, states[-1], span))
         return Latent(states[-1], tuple(states[:-1]))
 
@@ -98,14 +98,14 @@ class LatentTransformer(nn.Module):
     def _once(self, x: Tensor, state: Tensor | None, span: Span, kept: list[list[Kept]] | None = None) -> Tensor:
         """One application to the input `x` and the state that the last one left, None at the first."""
         for step in range(self.recursion.micro_steps):
-            start = x if state is None else x + self._carried(state)
+            start = x if state is None else x + self._injected(state)
             state = self._layers(start, span, None if kept is None else kept[step])
         assert state is not None
         return state
 
-    def _carried(self, state: Tensor) -> Tensor:
-        assert self.carry is not None
-        return rms_norm(state) * self.carry.to(state.dtype)
+    def _injected(self, state: Tensor) -> Tensor:
+        assert self.injection is not None
+        return rms_norm(state) * self.injection.to(state.dtype)
 
     def _layers(self, x: Tensor, span: Span, kept: list[Kept] | None) -> Tensor:
         """One pass through the layers; each keeps its keys and values where `kept` is given."""
@@ -132,8 +132,9 @@ class LatentTransformer(nn.Module):
         depth = active.long()
         for application in range(1, self.recursion.depth):
             active = active & ~halting.stops(logits[-1], application - 1)
-            # The one look at a value per application.
-            num = int(active.sum(1).max()) if self.skips_halted else active.shape[1]
+            # The one look at a value per application; a compiled graph, whose shapes are static, makes none.
+            gathers = self.skips_halted and not torch.compiler.is_compiling()
+            num = int(active.sum(1).max()) if gathers else active.shape[1]
             if num:
                 going = Active.of(active, num)
                 changed = self._once(going.pick(x), going.pick(state), wide.only(going), kept)
@@ -144,16 +145,10 @@ class LatentTransformer(nn.Module):
             states.append(state)
             depth = depth + active
         return Latent(state, tuple(states[:-1]), tuple(logits), depth)
-=======
-        """Applies all layers; `document` [B, P] separates segments."""
-        span = make_span(document, self.window, self.head_width, self.theta)
-        for layer in self.layers:
-            x = layer(x, span)
-        return Latent(x)
 
     def switchable(self) -> frozenset[str]:
         """Components that can be turned off."""
-        return frozenset()
+        return frozenset({"recursion"} if self.recursion.depth > 1 else ())
 
     def activate(self, component: str, *, on: bool) -> None:
         """Turns a component of `switchable` off or on.
@@ -163,4 +158,4 @@ class LatentTransformer(nn.Module):
         """
         if component not in self.switchable():
             raise ValueError(f"{component} cannot be turned off here")
->>>>>>> main
+        self.recurs = on

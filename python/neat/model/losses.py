@@ -41,13 +41,13 @@ def objective(outputs: Outputs, batch: Batch, config: Config) -> tuple[Tensor, d
     byte = byte_loss(outputs.logits, batch.targets)
     total, parts = byte, {"byte": byte}
     recursion = config.recursion
-    if recursion.supervision:
+    if outputs.earlier and recursion.supervision:
         total = recursion.weights[-1] * byte
         for application, logits in zip(recursion.decoded, outputs.earlier, strict=True):
             if weight := recursion.weights[application]:
                 parts[f"byte_{application + 1}"] = byte_loss(logits, batch.targets)
                 total = total + weight * parts[f"byte_{application + 1}"]
-    if recursion.halting:
+    if outputs.depth is not None:
         losses = halting_losses(outputs, batch, recursion, patches=config.network.patches)
         weights = {
             "halting": recursion.halt_weight,

@@ -7,16 +7,11 @@ its own state and the last closed patch. Each residual is added once.
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
-=======
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
->>>>>>> main
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
@@ -85,7 +80,7 @@ class NeatModel(nn.Module):
     def _earlier(self, latent: Latent, read: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
         """Predictions from the states that a loss looks at; without gradient where only the halting head does."""
         found = []
-        for application in self.recursion.decoded:
+        for application in self.recursion.decoded if latent.earlier else ():
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.recursion.weights[application] > 0):
                 found.append(read(latent.earlier[application]))
         return tuple(found)
