@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 RESIDUAL_WRITERS = ("out.weight", "down.weight")
-ZERO = ("head.weight", "embedding.hash.weight", "smear.scale", "memory.out.weight")
+ZERO = ("head.weight", "embedding.hash.weight", "smear.scale", "memory.out.weight", "experts.vectors")
 GATE_BIAS = (-5.0, 1.5, 0.0)
 """Of forgetting, momentum and inner learning rate: a fresh memory forgets 0.7 % per patch and averages over five."""
 

@@ -13,6 +13,7 @@ from neat.model.attention import Attention, Span, make_span
 from neat.model.layers import FeedForward, rms_norm
 from neat.model.memory import Memory, Recall, make_recall
 from neat.model.outputs import Latent
+from neat.model.svf import adapt_outputs
 
 
 class LatentBlock(nn.Module):
@@ -73,15 +74,31 @@ class LatentTransformer(nn.Module):
         network = config.network
         self.window, self.theta = network.window, network.rope_theta
         self.head_width = network.width // network.heads
-        self.memory = config.memory
+        self.memory, self.remembers = config.memory, config.memory.on
         self.layers = nn.ModuleList(LatentBlock(config, index) for index in range(network.layers))
+        if config.expert.count:
+            adapt_outputs(self.layers)
 
     def forward(self, x: Tensor, document: Tensor) -> Latent:
         """Applies all layers; `document` [B, P] separates segments."""
         span = make_span(document, self.window, self.head_width, self.theta, self.memory.persistent)
         recall = None
-        if self.memory.on:
+        if self.remembers:
             recall = make_recall(document, self.memory, torch.promote_types(x.dtype, torch.float32))
         for layer in self.layers:
             x = layer(x, span, recall)
         return Latent(x)
+
+    def switchable(self) -> frozenset[str]:
+        """Components that can be turned off; a memory in the place of attention cannot."""
+        return frozenset({"memory"} if self.memory.variant in ("mag", "mal", "mac") else ())
+
+    def activate(self, component: str, *, on: bool) -> None:
+        """Turns a component of `switchable` off or on.
+
+        Raises:
+            ValueError: There is no such component in this network.
+        """
+        if component not in self.switchable():
+            raise ValueError(f"{component} cannot be turned off here")
+        self.remembers = on
