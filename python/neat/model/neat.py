@@ -7,12 +7,16 @@ its own state and the last closed patch. Each residual is added once.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
 from neat.model.attention import make_span
 from neat.model.batch import Batch
 from neat.model.bytes import ByteEmbedding
+from neat.model.experts import Experts
 from neat.model.init import initialise
 from neat.model.latent import LatentTransformer
 from neat.model.layers import rms_norm
@@ -20,6 +24,9 @@ from neat.model.mixers import LocalBlock, LocalContext, reach_back
 from neat.model.outputs import Latent, Outputs
 from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool
 from neat.model.vocabulary import NUM_BYTES
+
+PROBE = "probe"
+"""Attribute of modules that can tell something of themselves: None, or what takes (metric, value)."""
 
 
 class NeatModel(nn.Module):
@@ -37,6 +44,7 @@ class NeatModel(nn.Module):
         self.patching = Patching(network, config.patcher.max_length) if network.patches else None
         self.latent = LatentTransformer(config)
         self.head = nn.Linear(width, NUM_BYTES, bias=False)
+        self.experts = _experts(self.latent, config) if config.expert.count else None
         initialise(self)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -56,6 +64,26 @@ class NeatModel(nn.Module):
         encoded = self.patching.encode(x, context)
         latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
         return Outputs(self._predict(self.patching.decode(encoded, latent.vectors, batch, context)))
+
+    def switchable(self) -> frozenset[str]:
+        """Components of this network that `activate` can turn off and on."""
+        return self.latent.switchable()
+
+    def activate(self, component: str, *, on: bool) -> None:
+        """Lets a component take part in the coming forward passes, or not; what it adds is then left out exactly."""
+        self.latent.activate(component, on=on)
+
+    @contextmanager
+    def observed(self, sink: Callable[[str, Tensor], None]) -> Iterator[None]:
+        """Inside, modules that can tell something of themselves hand it to `sink` as (metric, value)."""
+        probed = [module for module in self.modules() if hasattr(module, PROBE)]
+        for module in probed:
+            setattr(module, PROBE, sink)
+        try:
+            yield
+        finally:
+            for module in probed:
+                setattr(module, PROBE, None)
 
     def _predict(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(rms_norm(x))
@@ -124,3 +152,7 @@ def _read(network: Network) -> nn.Module:
     if network.read == "add":
         return AddRead(network.local_width, network.width)
     return CrossAttentionRead(network.local_width, network.width, network.local_heads)
+
+
+def _experts(latent: LatentTransformer, config: Config) -> Experts:
+    return Experts(latent, config.expert.count, config.network.width, config.expert.dispatcher_width)
