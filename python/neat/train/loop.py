@@ -25,10 +25,16 @@ from neat.train.report import Reporter, stopped_early
 from neat.train.saving import Saver
 from neat.train.signals import StopRequest
 from neat.train.state import Trainer
+from neat.train.tracing import NOTHING, Watch
 
 
-def run(config: Config, path: Path) -> int:
+def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
     """Trains from the newest checkpoint under `path`, or from the beginning; returns the exit code.
+
+    Args:
+        config: What to train on what.
+        path: Run directory.
+        watch: Components to tell of in the first batches.
 
     Raises:
         NeatError: A mistake in settings or data, a damaged run, a run that diverged.
@@ -40,7 +46,7 @@ def run(config: Config, path: Path) -> int:
             return stopped_early(events)
         stop.begin()
         saver = Saver(trainer, directory, events)
-        reporter = Reporter(directory, events, Display())
+        reporter = Reporter(directory, events, Display(), watch)
         with reporter.closing(trainer):
             reporter.begin(trainer, resumed=saver.restore())
             if not train(trainer, reporter, saver, stop):
