@@ -8,7 +8,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
-from neat.model.attention import Attention, Span, make_span
+from neat.model.attention import Attention, Span, make_span, new_clock, table_dtype
+from neat.model.cache import Cache
 from neat.model.layers import FeedForward, rms_norm
 from neat.model.outputs import Latent
 
@@ -21,9 +22,13 @@ class LatentBlock(nn.Module):
         self.attention = Attention(network.width, network.heads, network.kv_heads, qk_norm=network.qk_norm)
         self.feed_forward = FeedForward(network.width, network.ffn_width)
 
-    def forward(self, x: Tensor, span: Span) -> Tensor:
+    def new_cache(self, rows: int, kept: int) -> Cache:
+        """What the layer keeps of `rows` streams; attention keeps `kept` positions."""
+        return {"attention": self.attention.new_cache(rows, kept)}
+
+    def forward(self, x: Tensor, span: Span, cache: Cache | None = None) -> Tensor:
         """Applies the layer to [B, P, D]."""
-        x = x + self.attention(rms_norm(x), span)
+        x = x + self.attention(rms_norm(x), span, None if cache is None else cache["attention"])
         changed: Tensor = x + self.feed_forward(rms_norm(x))
         return changed
 
@@ -38,9 +43,19 @@ class LatentTransformer(nn.Module):
         self.head_width = network.width // network.heads
         self.layers = nn.ModuleList(LatentBlock(network) for _ in range(network.layers))
 
-    def forward(self, x: Tensor, document: Tensor) -> Latent:
+    def new_cache(self, rows: int, reach: int) -> Cache:
+        """What all layers keep of `rows` streams; attention over the whole row keeps `reach` positions."""
+        kept = self.window - 1 if self.window else reach
+        cache: Cache = {"clock": new_clock(rows, kept, next(self.parameters()).device)}
+        for index, layer in enumerate(self.layers):
+            assert isinstance(layer, LatentBlock)
+            cache[str(index)] = layer.new_cache(rows, kept)
+        return cache
+
+    def forward(self, x: Tensor, document: Tensor, cache: Cache | None = None) -> Latent:
         """Applies all layers; `document` [B, P] separates segments."""
-        span = make_span(document, self.window, self.head_width, self.theta)
-        for layer in self.layers:
-            x = layer(x, span)
+        clock = None if cache is None else cache["clock"]
+        span = make_span(document, self.window, self.head_width, self.theta, dtype=table_dtype(x), clock=clock)
+        for index, layer in enumerate(self.layers):
+            x = layer(x, span, None if cache is None else cache[str(index)])
         return Latent(x)

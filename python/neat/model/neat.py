@@ -7,18 +7,27 @@ its own state and the last closed patch. Each residual is added once.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
-from neat.model.attention import make_span
+from neat.model.attention import make_span, new_clock, table_dtype
 from neat.model.batch import Batch
 from neat.model.bytes import ByteEmbedding
+from neat.model.cache import Cache, num_valid, take
 from neat.model.init import initialise
 from neat.model.latent import LatentTransformer
 from neat.model.layers import rms_norm
 from neat.model.mixers import LocalBlock, LocalContext, reach_back
 from neat.model.outputs import Latent, Outputs
-from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool
+from neat.model.patches import (
+    AddRead,
+    CrossAttentionPool,
+    CrossAttentionRead,
+    LastMeanPool,
+    continue_patch,
+    new_open_patch,
+)
 from neat.model.vocabulary import NUM_BYTES
 
 
@@ -37,29 +46,67 @@ class NeatModel(nn.Module):
         self.patching = Patching(network, config.patcher.max_length) if network.patches else None
         self.latent = LatentTransformer(config)
         self.head = nn.Linear(width, NUM_BYTES, bias=False)
+        self.reach = config.train.window
         initialise(self)
+
+    def new_cache(self, rows: int, reach: int | None = None) -> Cache:
+        """The state of `rows` streams before their first byte; its size does not depend on what they will read.
+
+        Args:
+            rows: B.
+            reach: Latent positions that attention without a window looks back over; None: `train.window` of them,
+                which is all that a row of the training window has.
+        """
+        cache: Cache = {"embedding": self.embedding.new_cache(rows)}
+        cache["latent"] = self.latent.new_cache(rows, self.reach if reach is None else reach)
+        if self.patching is not None:
+            cache["patching"] = self.patching.new_cache(rows)
+        return cache
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits in float32 (float64 for a float64 model), [B, N, 256]."""
         return self.outputs(batch).logits
 
-    def outputs(self, batch: Batch) -> Outputs:
-        """Everything that a loss is made of."""
-        return self.trunk(self.embedding(batch), batch)
+    def outputs(self, batch: Batch, cache: Cache | None = None) -> Outputs:
+        """Everything that a loss is made of; with a cache, for a batch that continues its streams."""
+        return self.trunk(self.embedding(batch, part(cache, "embedding")), batch, cache)
 
-    def trunk(self, x: Tensor, batch: Batch) -> Outputs:
+    def trunk(self, x: Tensor, batch: Batch, cache: Cache | None = None) -> Outputs:
         """All of the network but its embeddings, from embedded positions [B, N, E]."""
         if self.patching is None:
-            latent: Latent = self.latent(x, batch.document)
+            latent: Latent = self.latent(x, batch.document, part(cache, "latent"))
             return Outputs(self._predict(latent.vectors))
-        context = self.patching.context(batch, x)
-        encoded = self.patching.encode(x, context)
-        latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
-        return Outputs(self._predict(self.patching.decode(encoded, latent.vectors, batch, context)))
+        local = part(cache, "patching")
+        context = self.patching.context(batch, x, local)
+        encoded = self.patching.encode(x, context, local)
+        if cache is None:
+            latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
+        else:
+            latent = self._close(encoded, batch, cache)
+        return Outputs(self._predict(self.patching.decode(encoded, latent.vectors, batch, context, local)))
+
+    def _close(self, encoded: Tensor, batch: Batch, cache: Cache) -> Latent:
+        """The latent vectors of a stream's latest patch and of those that a chunk closes, [B, 1 + C, D]."""
+        assert self.patching is not None
+        latest = cache["patching"]["latest"]
+        members, widened = continue_patch(encoded, batch, cache["patching"]["open"])
+        if batch.patch_document.shape[1] == 1:
+            return Latent(latest)
+        # The last slot belongs to padding and to patches that stay open.
+        closed = self.patching.pool(members, widened)[:, :-1]
+        latent: Latent = self.latent(closed, batch.patch_document[:, :-1], cache["latent"])
+        vectors = torch.cat((latest.to(latent.vectors.dtype), latent.vectors), dim=1)
+        cache["patching"]["latest"] = take(vectors, num_valid(batch.patch_document)[:, None]).to(latest.dtype)
+        return latent._replace(vectors=vectors)
 
     def _predict(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(rms_norm(x))
         return logits if logits.dtype.itemsize > 2 else logits.float()
+
+
+def part(cache: Cache | None, name: str) -> Cache | None:
+    """The cache of a part of the network, if there is a cache."""
+    return None if cache is None else cache[name]
 
 
 class Patching(nn.Module):
@@ -68,6 +115,7 @@ class Patching(nn.Module):
     def __init__(self, network: Network, max_patch_length: int) -> None:
         super().__init__()
         self.network = network
+        self.max_patch_length = max_patch_length
         width = network.local_width
         self.encoder = _stack(network, network.encoder_mixer, network.encoder_layers, network.encoder_ffn_width)
         self.decoder = _stack(network, network.decoder_mixer, network.decoder_layers, network.decoder_ffn_width)
@@ -80,30 +128,58 @@ class Patching(nn.Module):
         reads = 1 if network.read == "add" else network.decoder_layers
         self.reads = nn.ModuleList(_read(network) for _ in range(reads))
 
-    def encode(self, x: Tensor, context: LocalContext) -> Tensor:
+    def new_cache(self, rows: int) -> Cache:
+        """What both stacks, the open patch and the latest closed one keep of `rows` streams."""
+        kept, weight = self.network.local_window - 1, next(self.parameters())
+        cache: Cache = {
+            "open": new_open_patch(rows, self.max_patch_length, weight.new_empty(0, self.network.local_width)),
+            "latest": weight.new_zeros(rows, 1, self.network.width),
+        }
+        if self._attends:
+            cache["clock"] = new_clock(rows, kept, weight.device)
+        for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
+            blocks = ((str(index), layer) for index, layer in enumerate(stack))
+            cache[name] = {
+                index: block.new_cache(rows, kept) for index, block in blocks if isinstance(block, LocalBlock)
+            }
+        return cache
+
+    def encode(self, x: Tensor, context: LocalContext, cache: Cache | None = None) -> Tensor:
         """The local encoder, [B, N, E]."""
-        for layer in self.encoder:
-            x = layer(x, context)
+        for index, layer in enumerate(self.encoder):
+            x = layer(x, context, None if cache is None else cache["encoder"][str(index)])
         return x
 
-    def decode(self, x: Tensor, vectors: Tensor, batch: Batch, context: LocalContext) -> Tensor:
+    def decode(
+        self, x: Tensor, vectors: Tensor, batch: Batch, context: LocalContext, cache: Cache | None = None
+    ) -> Tensor:
         """The local decoder over encoded bytes [B, N, E] and the latent vectors [B, P, D] of their patches."""
         for index, layer in enumerate(self.decoder):
             if index < len(self.reads):
                 x = x + self.reads[index](x, vectors, batch)
-            x = layer(x, context)
+            x = layer(x, context, None if cache is None else cache["decoder"][str(index)])
         return x
 
-    def context(self, batch: Batch, x: Tensor) -> LocalContext:
+    @property
+    def _attends(self) -> bool:
+        return "attention" in (self.network.encoder_mixer, self.network.decoder_mixer)
+
+    def context(self, batch: Batch, x: Tensor, cache: Cache | None = None) -> LocalContext:
         """What the mixers of both stacks need to know of a batch."""
         network = self.network
-        mixers = (network.encoder_mixer, network.decoder_mixer)
         span = None
-        if "attention" in mixers:
-            head_width = network.local_width // network.local_heads
-            span = make_span(batch.document, network.local_window, head_width, network.rope_theta)
-        taps = network.conv_taps if "conv" in mixers else 0
-        return LocalContext(span, reach_back(batch.document, taps, x.dtype))
+        if self._attends:
+            clock = None if cache is None else cache["clock"]
+            head_width, dtype = network.local_width // network.local_heads, table_dtype(x)
+            span = make_span(
+                batch.document, network.local_window, head_width, network.rope_theta, dtype=dtype, clock=clock
+            )
+        taps = network.conv_taps if "conv" in (network.encoder_mixer, network.decoder_mixer) else 0
+        if cache is None:
+            return LocalContext(span, reach_back(batch.document, taps, x.dtype))
+        # Before its beginning a stream is zero, so every position reaches everything before it.
+        everywhere = x.new_ones(1).expand(1, x.shape[1] + taps - 1, 1)
+        return LocalContext(span, (everywhere,) * (taps - 1), num_valid(batch.document))
 
 
 def _stack(network: Network, mixer: str, layers: int, ffn_width: int) -> nn.ModuleList:
