@@ -40,9 +40,8 @@ def _row(batch: Batch, row: int, start: int, stop: int) -> dict[str, Tensor]:
     inside = slice(start, stop)
     ends = closes(batch)[row]
     closed = int(ends[inside].sum())
-    names = ["ids", "targets", "document"] + [
-        name for name in ("hashes", "features") if getattr(batch, name) is not None
-    ]
+    optional = [name for name in ("hashes", "features") if getattr(batch, name) is not None]
+    names = ["ids", "targets", "document", *optional]
     found = {name: getattr(batch, name)[row, inside] for name in names}
     found["patch"] = batch.patch[row, inside] - ends[:start].sum()
     found["read"] = ends[inside].cumsum(0)

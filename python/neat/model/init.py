@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 RESIDUAL_WRITERS = ("out.weight", "down.weight")
-ZERO = ("head.weight", "embedding.hash.weight", "smear.scale")
+ZERO = ("head.weight", "embedding.hash.weight", "smear.scale", "experts.vectors")
 
 
 def initialise(model: nn.Module) -> None:

@@ -12,6 +12,7 @@ from neat.model.attention import Attention, Span, make_span, new_clock, table_dt
 from neat.model.cache import Cache
 from neat.model.layers import FeedForward, rms_norm
 from neat.model.outputs import Latent
+from neat.model.svf import adapt_outputs
 
 
 class LatentBlock(nn.Module):
@@ -42,6 +43,8 @@ class LatentTransformer(nn.Module):
         self.window, self.theta = network.window, network.rope_theta
         self.head_width = network.width // network.heads
         self.layers = nn.ModuleList(LatentBlock(network) for _ in range(network.layers))
+        if config.expert.count:
+            adapt_outputs(self.layers)
 
     def new_cache(self, rows: int, reach: int) -> Cache:
         """What all layers keep of `rows` streams; attention over the whole row keeps `reach` positions."""
@@ -59,3 +62,16 @@ class LatentTransformer(nn.Module):
         for index, layer in enumerate(self.layers):
             x = layer(x, span, None if cache is None else cache[str(index)])
         return Latent(x)
+
+    def switchable(self) -> frozenset[str]:
+        """Components that can be turned off."""
+        return frozenset()
+
+    def activate(self, component: str, *, on: bool) -> None:
+        """Turns a component of `switchable` off or on.
+
+        Raises:
+            ValueError: There is no such component in this network.
+        """
+        if component not in self.switchable():
+            raise ValueError(f"{component} cannot be turned off here")

@@ -7,6 +7,9 @@ its own state and the last closed patch. Each residual is added once.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +18,7 @@ from neat.model.attention import make_span, new_clock, table_dtype
 from neat.model.batch import Batch
 from neat.model.bytes import ByteEmbedding
 from neat.model.cache import Cache, num_valid, take
+from neat.model.experts import Experts
 from neat.model.init import initialise
 from neat.model.latent import LatentTransformer
 from neat.model.layers import rms_norm
@@ -29,6 +33,9 @@ from neat.model.patches import (
     new_open_patch,
 )
 from neat.model.vocabulary import NUM_BYTES
+
+PROBE = "probe"
+"""Attribute of modules that can tell something of themselves: None, or what takes (metric, value)."""
 
 
 class NeatModel(nn.Module):
@@ -47,6 +54,7 @@ class NeatModel(nn.Module):
         self.latent = LatentTransformer(config)
         self.head = nn.Linear(width, NUM_BYTES, bias=False)
         self.reach = config.train.window
+        self.experts = _experts(self.latent, config) if config.expert.count else None
         initialise(self)
 
     def new_cache(self, rows: int, reach: int | None = None) -> Cache:
@@ -99,6 +107,26 @@ class NeatModel(nn.Module):
         cache["patching"]["latest"] = take(vectors, num_valid(batch.patch_document)[:, None]).to(latest.dtype)
         return latent._replace(vectors=vectors)
 
+    def switchable(self) -> frozenset[str]:
+        """Components of this network that `activate` can turn off and on."""
+        return self.latent.switchable()
+
+    def activate(self, component: str, *, on: bool) -> None:
+        """Lets a component take part in the coming forward passes, or not; what it adds is then left out exactly."""
+        self.latent.activate(component, on=on)
+
+    @contextmanager
+    def observed(self, sink: Callable[[str, Tensor], None]) -> Iterator[None]:
+        """Inside, modules that can tell something of themselves hand it to `sink` as (metric, value)."""
+        probed = [module for module in self.modules() if hasattr(module, PROBE)]
+        for module in probed:
+            setattr(module, PROBE, sink)
+        try:
+            yield
+        finally:
+            for module in probed:
+                setattr(module, PROBE, None)
+
     def _predict(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(rms_norm(x))
         return logits if logits.dtype.itemsize > 2 else logits.float()
@@ -137,12 +165,7 @@ class Patching(nn.Module):
         }
         if self._attends:
             cache["clock"] = new_clock(rows, kept, weight.device)
-        for name, stack in (("encoder", self.encoder), ("decoder", self.decoder)):
-            blocks = ((str(index), layer) for index, layer in enumerate(stack))
-            cache[name] = {
-                index: block.new_cache(rows, kept) for index, block in blocks if isinstance(block, LocalBlock)
-            }
-        return cache
+        return cache | {"encoder": _caches(self.encoder, rows, kept), "decoder": _caches(self.decoder, rows, kept)}
 
     def encode(self, x: Tensor, context: LocalContext, cache: Cache | None = None) -> Tensor:
         """The local encoder, [B, N, E]."""
@@ -196,7 +219,19 @@ def _stack(network: Network, mixer: str, layers: int, ffn_width: int) -> nn.Modu
     )
 
 
+def _caches(stack: nn.ModuleList, rows: int, kept: int) -> Cache:
+    caches: Cache = {}
+    for index, layer in enumerate(stack):
+        assert isinstance(layer, LocalBlock)
+        caches[str(index)] = layer.new_cache(rows, kept)
+    return caches
+
+
 def _read(network: Network) -> nn.Module:
     if network.read == "add":
         return AddRead(network.local_width, network.width)
     return CrossAttentionRead(network.local_width, network.width, network.local_heads)
+
+
+def _experts(latent: LatentTransformer, config: Config) -> Experts:
+    return Experts(latent, config.expert.count, config.network.width, config.expert.dispatcher_width)

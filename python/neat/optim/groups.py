@@ -19,7 +19,7 @@ NOT_HIDDEN = ("head.weight", "embedding.")
 
 @dataclass(slots=True)
 class Groups:
-    """The parameters of a model, each in exactly one group."""
+    """The trained parameters of a model, each in exactly one group."""
 
     hidden: list[Matrix] = field(default_factory=list)
     sparse: list[tuple[str, Tensor]] = field(default_factory=list)
@@ -33,6 +33,8 @@ def group_parameters(model: nn.Module) -> Groups:
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse}
     linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if id(parameter) in tables:
             groups.sparse.append((name, parameter))
         elif id(parameter) in linear and not name.startswith(NOT_HIDDEN):
