@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neat.model.cache import Cache, last_places, num_valid, take
+from neat.model.cache import Cache, keep_last, last_places, num_valid
 from neat.model.layers import SplitLinear, rms_norm
 
 
@@ -24,10 +24,12 @@ class Span:
     """Who may attend to whom, made once per forward pass and shared by all layers of one clock.
 
     Attributes:
-        allowed: Boolean mask, [B, 1, N, R + N], or [B * blocks, 1, W, 2 * W] when `block` is set.
+        allowed: Boolean mask, [B, 1, N, R + N], or [B * blocks, 1, W, 2 * W] when `block` is set; `persistent` more
+            columns, all allowed, at its end.
         block: Positions per block, or 0 for one full mask.
         cos: Rotary cosines, [N, K], or [B, 1, N, K] in a stream.
         sin: Rotary sines with the sign of the rotation, like `cos`.
+        persistent: Learned key-value pairs that everybody attends to.
         places: Which of the R + N keys of a stream to keep, [B, R]; None outside a stream.
     """
 
@@ -35,6 +37,7 @@ class Span:
     block: int
     cos: Tensor
     sin: Tensor
+    persistent: int = 0
     places: Tensor | None = None
 
 
@@ -43,6 +46,7 @@ def make_span(
     window: int,
     head_width: int,
     theta: float,
+    persistent: int = 0,
     *,
     dtype: torch.dtype = torch.float32,
     clock: Cache | None = None,
@@ -54,16 +58,25 @@ def make_span(
         window: Positions a query reaches back to, itself included; 0 reaches the whole row.
         head_width: K, even.
         theta: Base of the rotary frequencies.
+        persistent: Learned key-value pairs of each layer that will use it.
         dtype: Precision of the rotary tables.
         clock: What `new_clock` made, when the rows continue streams; moved on to after `document`.
     """
-    num, device = document.shape[1], document.device
-    if clock is not None:
-        return _continued_span(document, window, head_width, theta, dtype, clock)
-    cos, sin = _rotary_tables(torch.arange(num, device=device, dtype=dtype), head_width, theta)
-    if window == 0 or num <= window:
-        return Span(_full_mask(document), 0, cos, sin)
-    return Span(_block_mask(document, window), window, cos, sin)
+    num = document.shape[1]
+    block = 0 if window == 0 or num <= window else window
+    places = None
+    if clock is None:
+        cos, sin = _rotary_tables(torch.arange(num, device=document.device, dtype=dtype), head_width, theta)
+        allowed = _block_mask(document, window) if block else _full_mask(document)
+    else:
+        before, new = clock["position"], _advance(clock, document)
+        places = last_places(num_valid(document), before.shape[1])
+        tables = _rotary_tables(_exact(new), head_width, theta)
+        cos, sin = (table[:, None].to(document.device, dtype) for table in tables)
+        allowed = _continued_blocks(document, before, window) if block else _continued_mask(new, before, window)
+    if persistent:
+        allowed = F.pad(allowed, (0, persistent), value=True)
+    return Span(allowed, block, cos, sin, persistent, places)
 
 
 def table_dtype(x: Tensor) -> torch.dtype:
@@ -82,31 +95,28 @@ def new_clock(rows: int, kept: int, device: torch.device) -> Cache:
     }
 
 
-def _continued_span(
-    document: Tensor, window: int, head_width: int, theta: float, dtype: torch.dtype, clock: Cache
-) -> Span:
-    num, device = document.shape[1], document.device
-    before, count = clock["position"], num_valid(document)
-    new = torch.where(document >= 0, clock["length"][:, None] + torch.arange(num, device=device), -1)
-    position = torch.cat((before, new), dim=1)
-    places = last_places(count, before.shape[1])
-    clock["length"], clock["position"] = clock["length"] + count, take(position, places)
-    cos, sin = (table[:, None].to(dtype) for table in _rotary_tables(_exact(new), head_width, theta))
-    if window == 0 or num <= window:
-        return Span(_continued_mask(new, position, window), 0, cos.to(device), sin.to(device), places)
-    ring = F.pad(torch.where(before >= 0, 0, -2), (1, 0), value=-2)
-    return Span(_block_mask(document, window, ring), window, cos.to(device), sin.to(device), places)
+def _advance(clock: Cache, document: Tensor) -> Tensor:
+    """Moves the clock on; the places of the new positions in their streams, -1 where `document` is, int64 [B, N]."""
+    count, length, kept = num_valid(document), clock["length"], clock["position"]
+    new = torch.where(document >= 0, length[:, None] + torch.arange(document.shape[1], device=document.device), -1)
+    clock["length"], clock["position"] = length + count, keep_last(kept, new, count)
+    return new
 
 
-def _continued_mask(new: Tensor, position: Tensor, window: int) -> Tensor:
-    """Queries at `new` [B, N] and keys at `position` [B, R + N]; those at -1 are none, but see themselves."""
-    query, key = new[:, :, None], position[:, None, :]
+def _continued_mask(new: Tensor, kept: Tensor, window: int) -> Tensor:
+    """Queries at `new` [B, N], keys at `kept` [B, R] and `new`; those at -1 are none and see themselves only."""
+    query, key = new[:, :, None], torch.cat((kept, new), dim=1)[:, None]
     allowed = (key >= 0) & (key <= query)
     if window:
         allowed &= key > query - window
     itself = torch.ones(allowed.shape[1:], dtype=torch.bool, device=new.device)
-    kept = position.shape[1] - new.shape[1]
-    return (allowed | itself.tril(kept).triu(kept))[:, None]
+    return (allowed | itself.tril(kept.shape[1]).triu(kept.shape[1]))[:, None]
+
+
+def _continued_blocks(document: Tensor, kept: Tensor, window: int) -> Tensor:
+    """The same, block by block, for W - 1 kept keys."""
+    alive = torch.where(document >= 0, 0, -1)
+    return _block_mask(alive, window, F.pad(torch.where(kept >= 0, 0, -2), (1, 0), value=-2))
 
 
 def _full_mask(document: Tensor) -> Tensor:
@@ -158,43 +168,85 @@ class Attention(nn.Module):
         heads: H; K = D / H.
         kv_heads: G, a divisor of H (arXiv 2305.13245).
         qk_norm: Normalise queries and keys before the rotation (arXiv 2302.05442).
+        persistent: Learned key-value pairs that every position attends to (Titans, arXiv 2501.00663, section 3.3);
+            they have no position and are the same for every input.
     """
 
-    def __init__(self, width: int, heads: int, kv_heads: int, *, qk_norm: bool) -> None:
+    def __init__(self, width: int, heads: int, kv_heads: int, *, qk_norm: bool, persistent: int = 0) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_width, self.qk_norm = heads, kv_heads, width // heads, qk_norm
         kv_width = kv_heads * self.head_width
         self.qkv = SplitLinear(width, (width, kv_width, kv_width))
         self.out = nn.Linear(width, width, bias=False)
+        shape = (2, kv_heads, persistent, self.head_width)
+        self.persistent = nn.Parameter(torch.empty(shape)) if persistent else None
 
-    def new_cache(self, rows: int, kept: int) -> Cache:
-        """Room for the last `kept` keys and values of `rows` streams, [B, G, R, K] each."""
-        shape = (rows, self.kv_heads, kept, self.head_width)
+    def new_cache(self, rows: int, kept: int, *, context: bool = False) -> Cache:
+        """Room for the last `kept` keys and values of `rows` streams, [B, G, R, K] each; twice G with a context."""
+        shape = (rows, self.kv_heads * (2 if context else 1), kept, self.head_width)
         return {"key": self.out.weight.new_zeros(shape), "value": self.out.weight.new_zeros(shape)}
 
-    def forward(self, x: Tensor, span: Span, cache: Cache | None = None) -> Tensor:
-        """Mixes positions as `span` allows; with a cache, of `span`'s clock, they see what it keeps as well."""
+    def forward(self, x: Tensor, span: Span, context: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """Mixes positions as `span` allows; a vector of `context` [B, N, D] is seen like the position it stands at.
+
+        With a cache, whose clock `span` was made from, positions see what it keeps as well.
+        """
         batch, num, width = x.shape
-        heads = self.qkv(x).view(batch, num, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
+        projected = self.qkv(x)
+        if context is not None:
+            projected = self._beside(projected, context)
+        heads = projected.view(batch, num, -1, self.head_width).transpose(1, 2)
         with torch.autocast(x.device.type, enabled=False):
             mixed = self._mix(_attention_dtype(heads), span, cache)
-        projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, num, width))
-        return projected
+        result: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, num, width))
+        return result
+
+    def _beside(self, projected: Tensor, context: Tensor) -> Tensor:
+        """Puts the keys and values of `context` behind those of the positions, as further heads."""
+        width = context.shape[-1]
+        query, key, value = torch.split(projected, list(self.qkv.splits), dim=-1)
+        context_key, context_value = F.linear(rms_norm(context), self.qkv.weight[width:]).chunk(2, dim=-1)
+        return torch.cat((query, key, context_key, value, context_value), dim=-1)
 
     def _mix(self, heads: Tensor, span: Span, cache: Cache | None) -> Tensor:
-        """Rotates and attends: [B, H + 2G, N, K] -> [B, H, N, K]."""
-        query_key, value = torch.split(heads, [self.heads + self.kv_heads, self.kv_heads], dim=1)
+        """Rotates and attends: [B, H + 2G, N, K] -> [B, H, N, K]; with a context there are 2G more heads."""
+        num, kv_heads = heads.shape[2], (heads.shape[1] - self.heads) // 2
+        query_key, value = torch.split(heads, [self.heads + kv_heads, kv_heads], dim=1)
         if self.qk_norm:
             query_key = rms_norm(query_key)
-        query, key = torch.split(rotate(query_key, span.cos, span.sin), [self.heads, self.kv_heads], dim=1)
+        query, key = torch.split(rotate(query_key, span.cos, span.sin), [self.heads, kv_heads], dim=1)
         if cache is not None:
             key, value = _read_on(cache, "key", key, span), _read_on(cache, "value", value, span)
-        if self.kv_heads != self.heads:
-            repeats = self.heads // self.kv_heads
-            key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+        key, value = self._repeat(key), self._repeat(value)
+        if span.block:
+            query = _blocks(query, span.block)
+            key, value = (_with_previous(x, num, span.block) for x in (key, value))
+        key, value, allowed = self._extend(key, value, span)
         if span.block == 0:
-            return F.scaled_dot_product_attention(query, key, value, attn_mask=span.allowed)
-        return _attend_in_blocks(query, key, value, span)
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return _attend_in_blocks(query, key, value, allowed)[:, :, : heads.shape[2]]
+
+    def _repeat(self, heads: Tensor) -> Tensor:
+        """One key or value head per query head: [B, G, ..] -> [B, H, ..]."""
+        return heads if self.kv_heads == self.heads else heads.repeat_interleave(self.heads // self.kv_heads, dim=1)
+
+    def _extend(self, key: Tensor, value: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
+        """Lines up the keys of a context and the persistent ones behind the keys of positions.
+
+        [.., H or 2H, M, K] -> [.., H, M or 2M (+ persistent), K], and the mask for it.
+        """
+        allowed = span.allowed
+        if key.shape[-3] != self.heads:
+            key, value = _line_up(key, self.heads), _line_up(value, self.heads)
+            allowed = torch.cat((allowed[..., : allowed.shape[-1] - span.persistent], allowed), dim=-1)
+        if self.persistent is not None:
+            own = self.persistent.to(key.dtype)
+            own_key = rms_norm(own[:1]) if self.qk_norm else own[:1]
+            own_key, own_value = self._repeat(own_key), self._repeat(own[1:])
+            shape = (*key.shape[:-2], span.persistent, key.shape[-1])
+            key = torch.cat((key, own_key.expand(shape)), dim=-2)
+            value = torch.cat((value, own_value.expand(shape)), dim=-2)
+        return key, value, allowed
 
 
 def _attention_dtype(x: Tensor) -> Tensor:
@@ -212,16 +264,18 @@ def _read_on(cache: Cache, name: str, new: Tensor, span: Span) -> Tensor:
     return joined
 
 
-def _attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, span: Span) -> Tensor:
-    heads, num, head_width = query.shape[1:]
-    query = _blocks(query, span.block)
-    key, value = (_with_previous(x, num, span.block) for x in (key, value))
+def _line_up(x: Tensor, heads: int) -> Tensor:
+    """Groups of `heads` heads one behind the other: [.., 2H, M, K] -> [.., H, 2M, K]."""
+    return x.view(*x.shape[:-3], -1, heads, *x.shape[-2:]).transpose(-4, -3).flatten(-3, -2)
+
+
+def _attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+    """Attends block by block: queries [B, blocks, H, W, K], keys [B, blocks, H, M, K] -> [B, H, blocks * W, K]."""
     batch, blocks = query.shape[:2]
     mixed = F.scaled_dot_product_attention(
-        query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=span.allowed
+        query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=allowed
     )
-    rows = mixed.view(batch, blocks, heads, span.block, head_width).transpose(1, 2)
-    return rows.flatten(2, 3)[:, :, :num]
+    return mixed.view(batch, blocks, *query.shape[2:]).transpose(1, 2).flatten(2, 3)
 
 
 def _blocks(x: Tensor, window: int) -> Tensor:

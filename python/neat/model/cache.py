@@ -16,6 +16,11 @@ Cache = dict[str, Any]
 """Name -> tensor with rows first, or a cache of a part."""
 
 
+def part(cache: Cache | None, name: str) -> Cache | None:
+    """The cache of a part, if there is a cache."""
+    return None if cache is None else cache[name]
+
+
 def num_valid(document: Tensor) -> Tensor:
     """New entries of each row: those of `document` [B, N] that are not negative, which come first. int64 [B]."""
     return (document >= 0).sum(1)

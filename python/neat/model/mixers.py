@@ -109,7 +109,7 @@ class LocalBlock(nn.Module):
         """Applies the layer to [B, N, D]."""
         if self.attention is not None:
             assert context.span is not None
-            x = x + self.attention(rms_norm(x), context.span, cache)
+            x = x + self.attention(rms_norm(x), context.span, cache=cache)
         elif self.convolution is not None:
             x = x + self.convolution(rms_norm(x), context, cache)
         if self.feed_forward is not None:

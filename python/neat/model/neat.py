@@ -17,7 +17,7 @@ from neat.config.schema import Config, Network
 from neat.model.attention import make_span, new_clock, table_dtype
 from neat.model.batch import Batch
 from neat.model.bytes import ByteEmbedding
-from neat.model.cache import Cache, num_valid, take
+from neat.model.cache import Cache, num_valid, part, take
 from neat.model.experts import Experts
 from neat.model.init import initialise
 from neat.model.latent import LatentTransformer
@@ -132,11 +132,6 @@ class NeatModel(nn.Module):
         return logits if logits.dtype.itemsize > 2 else logits.float()
 
 
-def part(cache: Cache | None, name: str) -> Cache | None:
-    """The cache of a part of the network, if there is a cache."""
-    return None if cache is None else cache[name]
-
-
 class Patching(nn.Module):
     """Everything that turns bytes into patches and back: local encoder, pooling, reading, local decoder."""
 
@@ -170,7 +165,7 @@ class Patching(nn.Module):
     def encode(self, x: Tensor, context: LocalContext, cache: Cache | None = None) -> Tensor:
         """The local encoder, [B, N, E]."""
         for index, layer in enumerate(self.encoder):
-            x = layer(x, context, None if cache is None else cache["encoder"][str(index)])
+            x = layer(x, context, part(part(cache, "encoder"), str(index)))
         return x
 
     def decode(
@@ -180,7 +175,7 @@ class Patching(nn.Module):
         for index, layer in enumerate(self.decoder):
             if index < len(self.reads):
                 x = x + self.reads[index](x, vectors, batch)
-            x = layer(x, context, None if cache is None else cache["decoder"][str(index)])
+            x = layer(x, context, part(part(cache, "decoder"), str(index)))
         return x
 
     @property
@@ -192,7 +187,7 @@ class Patching(nn.Module):
         network = self.network
         span = None
         if self._attends:
-            clock = None if cache is None else cache["clock"]
+            clock = part(cache, "clock")
             head_width, dtype = network.local_width // network.local_heads, table_dtype(x)
             span = make_span(
                 batch.document, network.local_window, head_width, network.rope_theta, dtype=dtype, clock=clock
