@@ -73,7 +73,7 @@ def read_in_chunks(model: NeatModel, batch: Batch, cuts: Sequence[Sequence[int]]
         if list(stops) == at:
             continue
         with torch.inference_mode():
-            found = model.outputs(chunk(batch, at, stops), cache).logits
+            found = model.read_on(chunk(batch, at, stops), cache).logits
         for row, (start, stop) in enumerate(zip(at, stops, strict=True)):
             logits[row, start:stop] = found[row, : stop - start]
         at = list(stops)

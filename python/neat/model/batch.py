@@ -8,7 +8,7 @@ An image is one BOI, its codes and one EOI, each a patch of its own. Codes are p
 patch that a code follows carries it in `code_targets`. At the clock of bytes BOI is class 256 of `targets`; codes and
 EOI, which nothing decides, are not scored there.
 
-A batch that continues streams (`NeatModel.outputs` with a cache) holds their new positions only. Each row belongs to
+A batch that continues streams (`NeatModel.read_on`) holds their new positions only. Each row belongs to
 one document, its segment is 0 and its positions come first. Slot 0 is the patch of the row's first new position, which
 may have begun before. `patch_document` is 0 for the patches that the new positions close, so these come first, and P
 is one more than the most patches that a row closes: the last slot belongs to padding and to patches that stay open.

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
-from neat.model.attention import make_span, new_clock, table_dtype
+from neat.model.attention import advance, make_span, new_clock, table_dtype
 from neat.model.batch import Batch
 from neat.model.bytes import ByteEmbedding
 from neat.model.cache import Cache, num_valid, part, take
@@ -52,6 +53,7 @@ class NeatModel(nn.Module):
         self.embedding = ByteEmbedding(network, width)
         self.patching = Patching(network, config.patcher.max_length) if network.patches else None
         self.latent = LatentTransformer(config)
+        self.recursion = config.recursion
         self.head = nn.Linear(width, NUM_BYTES, bias=False)
         self.reach = config.train.window
         self.experts = _experts(self.latent, config) if config.expert.count else None
@@ -73,39 +75,77 @@ class NeatModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits in float32 (float64 for a float64 model), [B, N, 256]."""
-        return self.outputs(batch).logits
+        return self.trunk(self.embedding(batch), batch, last_only=True).logits
 
-    def outputs(self, batch: Batch, cache: Cache | None = None) -> Outputs:
-        """Everything that a loss is made of; with a cache, for a batch that continues its streams."""
-        return self.trunk(self.embedding(batch, part(cache, "embedding")), batch, cache)
+    def outputs(self, batch: Batch) -> Outputs:
+        """Everything that a loss is made of."""
+        return self.trunk(self.embedding(batch), batch)
 
-    def trunk(self, x: Tensor, batch: Batch, cache: Cache | None = None) -> Outputs:
-        """All of the network but its embeddings, from embedded positions [B, N, E]."""
+    def read_on(self, batch: Batch, cache: Cache) -> Outputs:
+        """What `forward` would return at the new positions of streams; `cache` then stands behind them.
+
+        Args:
+            batch: The new positions, see `Batch`.
+            cache: Of `new_cache`, with a row for each of the batch.
+        """
+        return self.trunk(self.embedding(batch, cache["embedding"]), batch, last_only=True, cache=cache)
+
+    def trunk(self, x: Tensor, batch: Batch, *, last_only: bool = False, cache: Cache | None = None) -> Outputs:
+        """All of the network but its embeddings, from embedded positions [B, N, E].
+
+        Args:
+            x: Embedded positions.
+            batch: What they came from.
+            last_only: Leave out the predictions after earlier applications of the latent transformer.
+            cache: Of the streams that the batch continues.
+        """
         if self.patching is None:
             latent: Latent = self.latent(x, batch.document, part(cache, "latent"))
-            return Outputs(self._predict(latent.vectors))
-        local = part(cache, "patching")
-        context = self.patching.context(batch, x, local)
-        encoded = self.patching.encode(x, context, local)
-        if cache is None:
-            latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
+            read = self._predict
         else:
-            latent = self._close(encoded, batch, cache)
-        return Outputs(self._predict(self.patching.decode(encoded, latent.vectors, batch, context, local)))
+            local = part(cache, "patching")
+            context = self.patching.context(batch, x, local)
+            encoded = self.patching.encode(x, context, local)
+            latent = self._patches(self.patching, encoded, batch, cache)
+            read = partial(self._read, self.patching, encoded, batch, context, local)
+        earlier = () if last_only else self._earlier(latent, read)
+        return Outputs(read(latent.vectors), earlier, halting=latent.halting, depth=latent.depth)
 
-    def _close(self, encoded: Tensor, batch: Batch, cache: Cache) -> Latent:
-        """The latent vectors of a stream's latest patch and of those that a chunk closes, [B, 1 + C, D]."""
-        assert self.patching is not None
-        latest = cache["patching"]["latest"]
-        members, widened = continue_patch(encoded, batch, cache["patching"]["open"])
+    def _earlier(self, latent: Latent, read: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        """Predictions from the states that a loss looks at; without gradient where only the halting head does."""
+        found = []
+        for application in self.recursion.decoded if latent.earlier else ():
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.recursion.weights[application] > 0):
+                found.append(read(latent.earlier[application]))
+        return tuple(found)
+
+    def _patches(self, patching: Patching, encoded: Tensor, batch: Batch, cache: Cache | None) -> Latent:
+        """The latent vectors that bytes read: of all patches, in a stream of the latest one and those closed now."""
+        if cache is None:
+            whole: Latent = self.latent(patching.pool(encoded, batch), batch.patch_document)
+            return whole
+        local = cache["patching"]
+        latest = local["latest"]
+        members, widened = continue_patch(encoded, batch, local["open"])
         if batch.patch_document.shape[1] == 1:
             return Latent(latest)
         # The last slot belongs to padding and to patches that stay open.
-        closed = self.patching.pool(members, widened)[:, :-1]
+        closed = patching.pool(members, widened)[:, :-1]
         latent: Latent = self.latent(closed, batch.patch_document[:, :-1], cache["latent"])
         vectors = torch.cat((latest.to(latent.vectors.dtype), latent.vectors), dim=1)
-        cache["patching"]["latest"] = take(vectors, num_valid(batch.patch_document)[:, None]).to(latest.dtype)
+        local["latest"] = take(vectors, num_valid(batch.patch_document)[:, None]).to(latest.dtype)
         return latent._replace(vectors=vectors)
+
+    def _read(
+        self,
+        patching: Patching,
+        encoded: Tensor,
+        batch: Batch,
+        context: LocalContext,
+        local: Cache | None,
+        vectors: Tensor,
+    ) -> Tensor:
+        return self._predict(patching.decode(encoded, vectors, batch, context, local))
 
     def switchable(self) -> frozenset[str]:
         """Components of this network that `activate` can turn off and on."""
@@ -137,8 +177,7 @@ class Patching(nn.Module):
 
     def __init__(self, network: Network, max_patch_length: int) -> None:
         super().__init__()
-        self.network = network
-        self.max_patch_length = max_patch_length
+        self.network, self.max_patch_length = network, max_patch_length
         width = network.local_width
         self.encoder = _stack(network, network.encoder_mixer, network.encoder_layers, network.encoder_ffn_width)
         self.decoder = _stack(network, network.decoder_mixer, network.decoder_layers, network.decoder_ffn_width)
@@ -176,6 +215,8 @@ class Patching(nn.Module):
             if index < len(self.reads):
                 x = x + self.reads[index](x, vectors, batch)
             x = layer(x, context, part(part(cache, "decoder"), str(index)))
+        if cache is not None and self._attends:
+            advance(cache["clock"], batch.document)
         return x
 
     @property
@@ -201,17 +242,7 @@ class Patching(nn.Module):
 
 
 def _stack(network: Network, mixer: str, layers: int, ffn_width: int) -> nn.ModuleList:
-    return nn.ModuleList(
-        LocalBlock(
-            network.local_width,
-            mixer,
-            network.local_heads,
-            ffn_width,
-            network.conv_taps,
-            qk_norm=network.qk_norm,
-        )
-        for _ in range(layers)
-    )
+    return nn.ModuleList(LocalBlock(network, mixer, ffn_width) for _ in range(layers))
 
 
 def _caches(stack: nn.ModuleList, rows: int, kept: int) -> Cache:

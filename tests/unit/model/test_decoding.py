@@ -75,7 +75,7 @@ def test_a_row_that_reads_nothing_keeps_its_cache_bit_for_bit(name: str) -> None
     read_in_chunks(model, batch, [[20, 20, 20, 1]], cache)
     before = fork(cache)
     with torch.inference_mode():
-        model.outputs(chunk(batch, [20, 20, 20, 1], [20, 33, 20, 1]), cache)
+        model.read_on(chunk(batch, [20, 20, 20, 1], [20, 33, 20, 1]), cache)
     moved = []
     for (leaf, old), (_, new) in zip(leaves(before), leaves(cache), strict=True):
         assert torch.equal(old[0::2], new[0::2]) and torch.equal(old[3], new[3]), leaf
@@ -91,7 +91,7 @@ def test_a_fork_leaves_the_original_as_it_was(name: str) -> None:
     copies = {leaf: value.clone() for leaf, value in leaves(cache)}
     other = fork(cache)
     with torch.inference_mode():
-        model.outputs(chunk(batch, [20, 20, 20, 1], [50, 33, 21, 1]), other)
+        model.read_on(chunk(batch, [20, 20, 20, 1], [50, 33, 21, 1]), other)
     for leaf, value in leaves(cache):
         assert torch.equal(value, copies[leaf]), leaf
 
@@ -105,9 +105,9 @@ def test_rows_can_be_picked_and_put_back(name: str) -> None:
     picked = torch.tensor([2])
     alone = select(cache, picked)
     with torch.inference_mode():
-        model.outputs(chunk(batch.rows(2, 3), [20], [31]), alone)
+        model.read_on(chunk(batch.rows(2, 3), [20], [31]), alone)
         cache = put(cache, picked, alone)
-        found = model.outputs(chunk(batch, [20, 20, 31, 1], [30, 20, 57, 1]), cache).logits
+        found = model.read_on(chunk(batch, [20, 20, 31, 1], [30, 20, 57, 1]), cache).logits
     expected = forward(model, batch)
     torch.testing.assert_close(found[2, : 57 - 31], expected[2, 31:57], rtol=0, atol=EXACT)
     torch.testing.assert_close(found[0, :10], expected[0, 20:30], rtol=0, atol=EXACT)
