@@ -12,23 +12,30 @@ import torch
 from torch import Tensor, nn
 
 RESIDUAL_WRITERS = ("out.weight", "down.weight")
-ZERO = ("head.weight", "embedding.hash.weight", "smear.scale")
+ZERO = ("head.weight", "head.codes.weight", "embedding.hash.weight", "smear.scale")
+CODEC = "vision.codec."
+"""Prefix of weights that are read from a file or fixed, never drawn."""
 
 
 def initialise(model: nn.Module) -> None:
     """Draws all parameters of `model` from torch's global generator, in the order of `named_parameters`."""
     names = [name for name, _ in model.named_parameters()]
-    writers = max(1, sum(name.endswith(RESIDUAL_WRITERS) for name in names))
+    # The image head has a stream of its own, so images do not change what the rest starts from.
+    writers = max(1, sum(name.endswith(RESIDUAL_WRITERS) and not name.startswith("vision.") for name in names))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            _draw(name, parameter, writers)
+            if not name.startswith(CODEC):
+                _draw(name, parameter, writers)
 
 
 def _draw(name: str, parameter: Tensor, writers: int) -> None:
     if name.endswith(ZERO):
         parameter.zero_()
-    elif name.endswith("embedding.byte.weight"):
+    elif name.endswith(("embedding.byte.weight", "vision.embedding.row", "vision.embedding.column")):
         parameter.normal_(std=0.5)
+    elif name.endswith("vision.embedding.project.weight"):
+        # Standardised entries have components of size one: this makes a code as large as a byte.
+        parameter.normal_(std=0.5 * parameter.shape[1] ** -0.5)
     elif name.endswith("embedding.ngram.weight"):
         # Square roots of probabilities have unit length, so this gives components of the same size as a byte's.
         parameter.normal_(std=0.5)

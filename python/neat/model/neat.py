@@ -19,6 +19,7 @@ from neat.model.layers import rms_norm
 from neat.model.mixers import LocalBlock, LocalContext, reach_back
 from neat.model.outputs import Latent, Outputs
 from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool
+from neat.model.vision import ImageParts
 from neat.model.vocabulary import NUM_BYTES
 
 
@@ -36,16 +37,23 @@ class NeatModel(nn.Module):
         self.embedding = ByteEmbedding(network, width)
         self.patching = Patching(network, config.patcher.max_length) if network.patches else None
         self.latent = LatentTransformer(config)
-        self.head = nn.Linear(width, NUM_BYTES, bias=False)
+        # One class more says that an image begins.
+        self.head = nn.Linear(width, NUM_BYTES + config.vision.on, bias=False)
+        self.vision = ImageParts(config, width) if config.vision.on else None
         initialise(self)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits in float32 (float64 for a float64 model), [B, N, 256]."""
+        """Logits in float32 (float64 for a float64 model), [B, N, 256], or 257 with images."""
         return self.outputs(batch).logits
 
     def outputs(self, batch: Batch) -> Outputs:
         """Everything that a loss is made of."""
-        return self.trunk(self.embedding(batch), batch)
+        return self.trunk(self.embed(batch), batch)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Bytes and image codes as vectors, [B, N, E]."""
+        x: Tensor = self.embedding(batch, None if self.vision is None else self.vision.embed(batch))
+        return x
 
     def trunk(self, x: Tensor, batch: Batch) -> Outputs:
         """All of the network but its embeddings, from embedded positions [B, N, E]."""
@@ -55,7 +63,10 @@ class NeatModel(nn.Module):
         context = self.patching.context(batch, x)
         encoded = self.patching.encode(x, context)
         latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
-        return Outputs(self._predict(self.patching.decode(encoded, latent.vectors, batch, context)))
+        logits = self._predict(self.patching.decode(encoded, latent.vectors, batch, context))
+        if self.vision is None or batch.codes is None:
+            return Outputs(logits)
+        return Outputs(logits, image_logits=self.vision.head(latent.vectors), codebook=self.vision.codebook())
 
     def _predict(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(rms_norm(x))
