@@ -3,6 +3,10 @@
 Shapes: B rows, N byte positions, P patch slots, T hash tables. The invariant: position i of a row may see
 only what stands at positions <= i of the same document, and `read[i]` names a patch that is closed when
 the target of position i is generated.
+
+An image is one BOI, its codes and one EOI, each a patch of its own. Codes are predicted at the clock of patches: the
+patch that a code follows carries it in `code_targets`. At the clock of bytes BOI is class 256 of `targets`; codes and
+EOI, which nothing decides, are not scored there.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ class Batch:
 
     Attributes:
         ids: Input ids, int64 [B, N]; 0-255 bytes, above them the special ids.
-        targets: Next byte of each position or -100, int64 [B, N].
+        targets: Next byte of each position, 256 where an image begins next, or -100, int64 [B, N].
         document: Segment number within the row, -1 for padding, int32 [B, N].
         patch: Patch slot of each position, int64 [B, N].
         read: Patch slot whose latent output each position reads, int64 [B, N].
@@ -34,6 +38,10 @@ class Batch:
         patch_length: Positions in each patch, 0 when unused, int32 [B, P].
         hashes: Rows of the hash n-gram table, int64 [B, N, T], or None.
         features: Square roots of the n-gram model's next-byte probabilities, float16 [B, N, 256], or None.
+        codes: Code at each position, -1 where the input is no code, int64 [B, N]; None without images.
+        cell: Index of that code within its image, 0 .. grid^2 - 1, -1 elsewhere, int64 [B, N]; None without images.
+        code_targets: Code that follows each patch, -100 where none does or it is not scored, int64 [B, P]; None
+            without images.
     """
 
     ids: Tensor
@@ -47,6 +55,9 @@ class Batch:
     patch_length: Tensor
     hashes: Tensor | None = None
     features: Tensor | None = None
+    codes: Tensor | None = None
+    cell: Tensor | None = None
+    code_targets: Tensor | None = None
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any], device: torch.device | None = None) -> Batch:

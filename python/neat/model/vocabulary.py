@@ -8,6 +8,9 @@ EOI = 260
 IMG = 261
 SEP = 262
 
+IMAGE_BEGINS = 256
+"""Class of the byte head, and target, that says that an image comes next; exists with images only."""
+
 NUM_BYTES = 256
 NUM_IDS = 264
 
