@@ -13,6 +13,3 @@ IMAGE_BEGINS = 256
 
 NUM_BYTES = 256
 NUM_IDS = 264
-
-IMAGE_BEGINS = NUM_BYTES
-"""Target class "an image begins", one past the bytes; only networks that write images have it."""

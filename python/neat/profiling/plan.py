@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from neat.config.schema import Config
 from neat.model.batch import Batch
-from neat.model.losses import byte_loss
+from neat.model.losses import objective
 from neat.model.neat import NeatModel
 from neat.optim.groups import group_parameters
 from neat.profiling import flops
@@ -27,6 +27,9 @@ COMPONENTS = {
     "patching.reads.": "patch reading",
     "patching.decoder.": "local decoder",
     "head.": "byte head",
+    "vision.codec.": "image codec",
+    "vision.embedding.": "image codes",
+    "vision.head.": "image head",
 }
 UTILISATIONS = (0.2, 0.35, 0.5)
 """Shares of the device's measured rate of matrix products for which a duration is given."""
@@ -68,7 +71,7 @@ def _bytes(config: Config) -> int | None:
 
 
 def _memory(config: Config, model: nn.Module, placement: Placement) -> dict[str, int]:
-    """Bytes of weights, gradients, optimizer state, averages and the activations of one micro-batch."""
+    """Bytes of weights (those of a frozen image codec too), gradients, optimizer state, averages and the activations of one micro-batch."""
     groups = group_parameters(model)
     hidden = sum(matrix.parameter.numel() for matrix in groups.hidden)
     other = sum(parameter.numel() for _, parameter in groups.other)
@@ -76,8 +79,9 @@ def _memory(config: Config, model: nn.Module, placement: Placement) -> dict[str,
     rows = sum(parameter.shape[0] for _, parameter in groups.sparse)
     moments = (1 if config.optim.name == "muon" else 2) * hidden + 2 * other + rows
     parameters = hidden + other + tables
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     memory = {
-        "weights": 4 * parameters,
+        "weights": 4 * (parameters + frozen),
         "gradients": 4 * (hidden + other),
         "optimizer": 4 * moments,
         "average": 4 * parameters if config.optim.ema_decay else 0,
@@ -107,7 +111,7 @@ def _activations(config: Config, placement: Placement) -> int:
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
             torch.autocast("cpu", dtype=torch.bfloat16, enabled=placement.dtype == torch.bfloat16),
         ):
-            byte_loss(model(batch), batch.targets)
+            objective(model.outputs(batch), batch, config)
     return sum(size for key, size in kept.items() if key not in weights)
 
 
@@ -134,6 +138,9 @@ def _empty_batch(config: Config, rows: int) -> Batch:
         patch_length=patches(torch.int32),
         hashes=torch.zeros(rows, window, tables, dtype=torch.int64) if tables else None,
         features=torch.zeros(rows, window, 256, dtype=torch.float16) if config.network.ngram_features else None,
+        codes=positions() if config.vision.on else None,
+        cell=positions() if config.vision.on else None,
+        code_targets=patches() if config.vision.on else None,
     )
 
 
