@@ -8,7 +8,6 @@ from pydantic import Field
 
 from neat.config.base import Breach, Section
 
-
 PALETTE = "palette:"
 
 

@@ -21,19 +21,22 @@ class Span:
     """Who may attend to whom, made once per forward pass and shared by all layers of one clock.
 
     Attributes:
-        allowed: Boolean mask, [B, 1, N, N], or [B * blocks, 1, W, 2 * W] when `block` is set.
+        allowed: Boolean mask, [B, 1, N, N], or [B * blocks, 1, W, 2 * W] when `block` is set; `persistent` more
+            columns, all allowed, at its end.
         block: Positions per block, or 0 for one full mask.
         cos: Rotary cosines, [N, K].
         sin: Rotary sines with the sign of the rotation, [N, K].
+        persistent: Learned key-value pairs that everybody attends to.
     """
 
     allowed: Tensor
     block: int
     cos: Tensor
     sin: Tensor
+    persistent: int = 0
 
 
-def make_span(document: Tensor, window: int, head_width: int, theta: float) -> Span:
+def make_span(document: Tensor, window: int, head_width: int, theta: float, persistent: int = 0) -> Span:
     """Builds the mask and the rotary tables for rows whose segments are `document` [B, N].
 
     Args:
@@ -41,12 +44,15 @@ def make_span(document: Tensor, window: int, head_width: int, theta: float) -> S
         window: Positions a query reaches back to, itself included; 0 reaches the whole row.
         head_width: K, even.
         theta: Base of the rotary frequencies.
+        persistent: Learned key-value pairs of each layer that will use it.
     """
     num = document.shape[1]
     cos, sin = _rotary_tables(num, head_width, theta, document.device)
-    if window == 0 or num <= window:
-        return Span(_full_mask(document), 0, cos, sin)
-    return Span(_block_mask(document, window), window, cos, sin)
+    block = 0 if window == 0 or num <= window else window
+    allowed = _block_mask(document, window) if block else _full_mask(document)
+    if persistent:
+        allowed = F.pad(allowed, (0, persistent), value=True)
+    return Span(allowed, block, cos, sin, persistent)
 
 
 def _full_mask(document: Tensor) -> Tensor:
@@ -89,36 +95,75 @@ class Attention(nn.Module):
         heads: H; K = D / H.
         kv_heads: G, a divisor of H (arXiv 2305.13245).
         qk_norm: Normalise queries and keys before the rotation (arXiv 2302.05442).
+        persistent: Learned key-value pairs that every position attends to (Titans, arXiv 2501.00663, section 3.3);
+            they have no position and are the same for every input.
     """
 
-    def __init__(self, width: int, heads: int, kv_heads: int, *, qk_norm: bool) -> None:
+    def __init__(self, width: int, heads: int, kv_heads: int, *, qk_norm: bool, persistent: int = 0) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_width, self.qk_norm = heads, kv_heads, width // heads, qk_norm
         kv_width = kv_heads * self.head_width
         self.qkv = SplitLinear(width, (width, kv_width, kv_width))
         self.out = nn.Linear(width, width, bias=False)
+        shape = (2, kv_heads, persistent, self.head_width)
+        self.persistent = nn.Parameter(torch.empty(shape)) if persistent else None
 
-    def forward(self, x: Tensor, span: Span) -> Tensor:
-        """Mixes positions as `span` allows."""
+    def forward(self, x: Tensor, span: Span, context: Tensor | None = None) -> Tensor:
+        """Mixes positions as `span` allows; a vector of `context` [B, N, D] is seen like the position it stands at."""
         batch, num, width = x.shape
-        heads = self.qkv(x).view(batch, num, self.heads + 2 * self.kv_heads, self.head_width).transpose(1, 2)
+        projected = self.qkv(x)
+        if context is not None:
+            projected = self._beside(projected, context)
+        heads = projected.view(batch, num, -1, self.head_width).transpose(1, 2)
         with torch.autocast(x.device.type, enabled=False):
             mixed = self._mix(_attention_dtype(heads), span)
-        projected: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, num, width))
-        return projected
+        result: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, num, width))
+        return result
+
+    def _beside(self, projected: Tensor, context: Tensor) -> Tensor:
+        """Puts the keys and values of `context` behind those of the positions, as further heads."""
+        width = context.shape[-1]
+        query, key, value = torch.split(projected, list(self.qkv.splits), dim=-1)
+        context_key, context_value = F.linear(rms_norm(context), self.qkv.weight[width:]).chunk(2, dim=-1)
+        return torch.cat((query, key, context_key, value, context_value), dim=-1)
 
     def _mix(self, heads: Tensor, span: Span) -> Tensor:
-        """Rotates and attends: [B, H + 2G, N, K] -> [B, H, N, K]."""
-        query_key, value = torch.split(heads, [self.heads + self.kv_heads, self.kv_heads], dim=1)
+        """Rotates and attends: [B, H + 2G, N, K] -> [B, H, N, K]; with a context there are 2G more heads."""
+        kv_heads = (heads.shape[1] - self.heads) // 2
+        query_key, value = torch.split(heads, [self.heads + kv_heads, kv_heads], dim=1)
         if self.qk_norm:
             query_key = rms_norm(query_key)
-        query, key = torch.split(rotate(query_key, span.cos, span.sin), [self.heads, self.kv_heads], dim=1)
-        if self.kv_heads != self.heads:
-            repeats = self.heads // self.kv_heads
-            key, value = key.repeat_interleave(repeats, dim=1), value.repeat_interleave(repeats, dim=1)
+        query, key = torch.split(rotate(query_key, span.cos, span.sin), [self.heads, kv_heads], dim=1)
+        key, value = self._repeat(key), self._repeat(value)
+        if span.block:
+            query = _blocks(query, span.block)
+            key, value = _with_previous(_blocks(key, span.block)), _with_previous(_blocks(value, span.block))
+        key, value, allowed = self._extend(key, value, span)
         if span.block == 0:
-            return F.scaled_dot_product_attention(query, key, value, attn_mask=span.allowed)
-        return _attend_in_blocks(query, key, value, span)
+            return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return _attend_in_blocks(query, key, value, allowed)[:, :, : heads.shape[2]]
+
+    def _repeat(self, heads: Tensor) -> Tensor:
+        """One key or value head per query head: [B, G, ..] -> [B, H, ..]."""
+        return heads if self.kv_heads == self.heads else heads.repeat_interleave(self.heads // self.kv_heads, dim=1)
+
+    def _extend(self, key: Tensor, value: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor]:
+        """Lines up the keys of a context and the persistent ones behind the keys of positions.
+
+        [.., H or 2H, M, K] -> [.., H, M or 2M (+ persistent), K], and the mask for it.
+        """
+        allowed = span.allowed
+        if key.shape[-3] != self.heads:
+            key, value = _line_up(key, self.heads), _line_up(value, self.heads)
+            allowed = torch.cat((allowed[..., : allowed.shape[-1] - span.persistent], allowed), dim=-1)
+        if self.persistent is not None:
+            own = self.persistent.to(key.dtype)
+            own_key = rms_norm(own[:1]) if self.qk_norm else own[:1]
+            own_key, own_value = self._repeat(own_key), self._repeat(own[1:])
+            shape = (*key.shape[:-2], span.persistent, key.shape[-1])
+            key = torch.cat((key, own_key.expand(shape)), dim=-2)
+            value = torch.cat((value, own_value.expand(shape)), dim=-2)
+        return key, value, allowed
 
 
 def _attention_dtype(x: Tensor) -> Tensor:
@@ -126,16 +171,18 @@ def _attention_dtype(x: Tensor) -> Tensor:
     return x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x
 
 
-def _attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, span: Span) -> Tensor:
-    heads, num, head_width = query.shape[1:]
-    query = _blocks(query, span.block)
-    key, value = _with_previous(_blocks(key, span.block)), _with_previous(_blocks(value, span.block))
+def _line_up(x: Tensor, heads: int) -> Tensor:
+    """Groups of `heads` heads one behind the other: [.., 2H, M, K] -> [.., H, 2M, K]."""
+    return x.view(*x.shape[:-3], -1, heads, *x.shape[-2:]).transpose(-4, -3).flatten(-3, -2)
+
+
+def _attend_in_blocks(query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+    """Attends block by block: queries [B, blocks, H, W, K], keys [B, blocks, H, M, K] -> [B, H, blocks * W, K]."""
     batch, blocks = query.shape[:2]
     mixed = F.scaled_dot_product_attention(
-        query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=span.allowed
+        query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1), attn_mask=allowed
     )
-    rows = mixed.view(batch, blocks, heads, span.block, head_width).transpose(1, 2)
-    return rows.flatten(2, 3)[:, :, :num]
+    return mixed.view(batch, blocks, *query.shape[2:]).transpose(1, 2).flatten(2, 3)
 
 
 def _blocks(x: Tensor, window: int) -> Tensor:

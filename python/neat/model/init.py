@@ -12,9 +12,13 @@ import torch
 from torch import Tensor, nn
 
 RESIDUAL_WRITERS = ("out.weight", "down.weight")
-ZERO = ("head.weight", "head.codes.weight", "embedding.hash.weight", "smear.scale")
+ZERO = (
+    "head.weight", "head.codes.weight", "embedding.hash.weight", "smear.scale", "memory.out.weight", "experts.vectors",
+)  # fmt: skip
 CODEC = "vision.codec."
 """Prefix of weights that are read from a file or fixed, never drawn."""
+GATE_BIAS = (-5.0, 1.5, 0.0)
+"""Of forgetting, momentum and inner learning rate: a fresh memory forgets 0.7 % per patch and averages over five."""
 
 
 def initialise(model: nn.Module) -> None:
@@ -41,6 +45,10 @@ def _draw(name: str, parameter: Tensor, writers: int) -> None:
         parameter.normal_(std=0.5)
     elif name.endswith("convolution.kernel"):
         parameter.normal_(std=parameter.shape[0] ** -0.5)
+    elif name.endswith("attention.persistent"):
+        parameter.normal_(std=parameter.shape[-1] ** -0.5)
+    elif name.endswith("memory.gate_bias"):
+        parameter.copy_(torch.tensor(GATE_BIAS)[:, None].expand_as(parameter))
     elif name.endswith(RESIDUAL_WRITERS):
         _truncated(parameter, parameter.shape[1] ** -0.5 / math.sqrt(writers))
     else:

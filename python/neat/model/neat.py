@@ -7,12 +7,16 @@ its own state and the last closed patch. Each residual is added once.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
 from neat.model.attention import make_span
 from neat.model.batch import Batch
 from neat.model.bytes import ByteEmbedding
+from neat.model.experts import Experts
 from neat.model.init import initialise
 from neat.model.latent import LatentTransformer
 from neat.model.layers import rms_norm
@@ -21,6 +25,9 @@ from neat.model.outputs import Latent, Outputs
 from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool
 from neat.model.vision import ImageParts
 from neat.model.vocabulary import NUM_BYTES
+
+PROBE = "probe"
+"""Attribute of modules that can tell something of themselves: None, or what takes (metric, value)."""
 
 
 class NeatModel(nn.Module):
@@ -40,6 +47,7 @@ class NeatModel(nn.Module):
         # One class more says that an image begins.
         self.head = nn.Linear(width, NUM_BYTES + config.vision.on, bias=False)
         self.vision = ImageParts(config, width) if config.vision.on else None
+        self.experts = _experts(self.latent, config) if config.expert.count else None
         initialise(self)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -67,6 +75,26 @@ class NeatModel(nn.Module):
         if self.vision is None or batch.codes is None:
             return Outputs(logits)
         return Outputs(logits, image_logits=self.vision.head(latent.vectors), codebook=self.vision.codebook())
+
+    def switchable(self) -> frozenset[str]:
+        """Components of this network that `activate` can turn off and on."""
+        return self.latent.switchable()
+
+    def activate(self, component: str, *, on: bool) -> None:
+        """Lets a component take part in the coming forward passes, or not; what it adds is then left out exactly."""
+        self.latent.activate(component, on=on)
+
+    @contextmanager
+    def observed(self, sink: Callable[[str, Tensor], None]) -> Iterator[None]:
+        """Inside, modules that can tell something of themselves hand it to `sink` as (metric, value)."""
+        probed = [module for module in self.modules() if hasattr(module, PROBE)]
+        for module in probed:
+            setattr(module, PROBE, sink)
+        try:
+            yield
+        finally:
+            for module in probed:
+                setattr(module, PROBE, None)
 
     def _predict(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(rms_norm(x))
@@ -135,3 +163,7 @@ def _read(network: Network) -> nn.Module:
     if network.read == "add":
         return AddRead(network.local_width, network.width)
     return CrossAttentionRead(network.local_width, network.width, network.local_heads)
+
+
+def _experts(latent: LatentTransformer, config: Config) -> Experts:
+    return Experts(latent, config.expert.count, config.network.width, config.expert.dispatcher_width)

@@ -19,7 +19,7 @@ NOT_HIDDEN = ("head.weight", "embedding.", "vision.embedding.", "vision.head.cod
 
 @dataclass(slots=True)
 class Groups:
-    """The parameters of a model, each in exactly one group."""
+    """The trained parameters of a model, each in exactly one group."""
 
     hidden: list[Matrix] = field(default_factory=list)
     sparse: list[tuple[str, Tensor]] = field(default_factory=list)

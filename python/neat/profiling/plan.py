@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,25 +14,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from neat.config.schema import Config
 from neat.model.batch import Batch
+from neat.model.components import COMPONENTS, component_of, part_of
 from neat.model.losses import objective
 from neat.model.neat import NeatModel
 from neat.optim.groups import group_parameters
 from neat.profiling import flops
 from neat.train.device import Placement, place
 
-COMPONENTS = {
-    "embedding.hash.": "hash n-grams",
-    "embedding.": "byte inputs",
-    "patching.encoder.": "local encoder",
-    "patching.pool.": "patch pooling",
-    "latent.": "latent transformer",
-    "patching.reads.": "patch reading",
-    "patching.decoder.": "local decoder",
-    "head.": "byte head",
-    "vision.codec.": "image codec",
-    "vision.embedding.": "image codes",
-    "vision.head.": "image head",
-}
 UTILISATIONS = (0.2, 0.35, 0.5)
 """Shares of the device's measured rate of matrix products for which a duration is given."""
 
@@ -46,7 +36,8 @@ def plan(config: Config) -> dict[str, Any]:
         "name": config.name,
         "device": str(placement.device),
         "dtype": str(placement.dtype).removeprefix("torch."),
-        "parameters": _parameters(model),
+        "parameters": _counts(model, part_of),
+        "components": components(config, model),
         "flops_per_byte": {"forward": per_byte / 3, "training": per_byte},
         "memory_bytes": _memory(config, model, placement),
         "steps": math.ceil(num_bytes / config.train.batch_bytes) if num_bytes else None,
@@ -55,11 +46,16 @@ def plan(config: Config) -> dict[str, Any]:
     }
 
 
-def _parameters(model: nn.Module) -> dict[str, int]:
+def components(config: Config, model: nn.Module) -> dict[str, int]:
+    """Parameters per component, zero for those that are off, and their total."""
+    found = _counts(model, partial(component_of, experts=config.expert.count > 0))
+    return dict.fromkeys(COMPONENTS, 0) | found
+
+
+def _counts(model: nn.Module, label: Callable[[str], str]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for name, parameter in model.named_parameters():
-        component = next(label for prefix, label in COMPONENTS.items() if name.startswith(prefix))
-        counts[component] = counts.get(component, 0) + parameter.numel()
+        counts[label(name)] = counts.get(label(name), 0) + parameter.numel()
     return counts | {"total": sum(counts.values())}
 
 

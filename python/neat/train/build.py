@@ -14,6 +14,7 @@ from neat.model.neat import NeatModel
 from neat.model.outputs import Outputs
 from neat.optim.average import WeightAverage
 from neat.optim.build import Optimizers
+from neat.train.activation import make_policy
 from neat.train.allocator import keep_freed_memory
 from neat.train.device import Placement, place
 from neat.train.guard import Guard
@@ -46,6 +47,7 @@ def build(config: Config) -> Trainer:
         stream=text.stream(config),
         horizon=Horizon.start(config.train),
         guard=Guard(config.train.max_skipped_steps),
+        policy=make_policy(config.activation, model),
     )
 
 

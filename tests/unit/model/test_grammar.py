@@ -37,9 +37,7 @@ CHOICES = st.lists(st.tuples(st.booleans(), st.integers(0, 255)), max_size=120)
 
 @given(CHOICES, st.sampled_from([1, 2, 4]), st.integers(0, 4), st.integers(0, 7))
 @settings(max_examples=150)
-def test_every_text_is_well_formed(
-    choices: list[tuple[bool, int]], grid: int, max_images: int, min_gap: int
-) -> None:
+def test_every_text_is_well_formed(choices: list[tuple[bool, int]], grid: int, max_images: int, min_gap: int) -> None:
     rules = Vision(grid=grid, max_images=max_images, min_gap=min_gap)
     pieces = write(Grammar.start(rules), choices)
     images = [index for index, piece in enumerate(pieces) if isinstance(piece, Image)]

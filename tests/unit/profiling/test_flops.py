@@ -41,11 +41,17 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "no feed-forward in the encoder": {"network.encoder_ffn_width": 0},
     "images": {
-        "vision.on": True, "vision.codec": "palette:8", "vision.codes": 8, "vision.grid": 4,
+        "vision.on": True,
+        "vision.codec": "palette:8",
+        "vision.codes": 8,
+        "vision.grid": 4,
         "vision.head_ffn_width": 160,
     },
     "images without layers of their own": {
-        "vision.on": True, "vision.codec": "palette:300", "vision.codes": 300, "vision.grid": 4,
+        "vision.on": True,
+        "vision.codec": "palette:300",
+        "vision.codes": 300,
+        "vision.grid": 4,
         "vision.head_layers": 0,
     },
 }
