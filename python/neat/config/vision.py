@@ -56,9 +56,9 @@ class Vision(Section):
         """An image divides into its grid, and codes mean something."""
         if self.on and not self.codec:
             yield Breach("codec", "is empty, and images need one", "make one with `neat data codec`, or use palette:N")
-        if self.codec.startswith(PALETTE) and self.palette < 2:
+        if self.on and self.codec.startswith(PALETTE) and self.palette < 2:
             yield Breach("codec", f"{self.codec!r} names no number of colours", "palette:16 has sixteen")
-        if self.palette >= 2 and self.palette != self.codes:
+        if self.on and self.palette >= 2 and self.palette != self.codes:
             yield Breach(
                 "codes",
                 f"is {self.codes}, the palette has {self.palette} colours",

@@ -67,7 +67,7 @@ def _bytes(config: Config) -> int | None:
 
 
 def _memory(config: Config, model: nn.Module, placement: Placement) -> dict[str, int]:
-    """Bytes of weights (those of a frozen image codec too), gradients, optimizer state, averages and the activations of one micro-batch."""
+    """Bytes of weights, gradients, optimizer state, averages and the activations of one micro-batch."""
     groups = group_parameters(model)
     hidden = sum(matrix.parameter.numel() for matrix in groups.hidden)
     other = sum(parameter.numel() for _, parameter in groups.other)
@@ -75,6 +75,7 @@ def _memory(config: Config, model: nn.Module, placement: Placement) -> dict[str,
     rows = sum(parameter.shape[0] for _, parameter in groups.sparse)
     moments = (1 if config.optim.name == "muon" else 2) * hidden + 2 * other + rows
     parameters = hidden + other + tables
+    # The weights of an image codec are there too, but get nothing else.
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     memory = {
         "weights": 4 * (parameters + frozen),

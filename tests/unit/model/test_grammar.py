@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -44,7 +46,7 @@ def test_every_text_is_well_formed(choices: list[tuple[bool, int]], grid: int, m
     assert len(images) <= max_images
     assert all(len(piece.codes) == grid * grid for piece in pieces if isinstance(piece, Image))
     # Every other piece is one byte, so places are distances.
-    assert all(later - earlier > min_gap for earlier, later in zip(images, images[1:], strict=False))
+    assert all(later - earlier > min_gap for earlier, later in pairwise(images))
 
 
 def test_an_image_begins_as_soon_as_it_may() -> None:
