@@ -13,8 +13,12 @@ from torch import Tensor, nn
 
 RESIDUAL_WRITERS = ("out.weight", "down.weight")
 ZERO = (
-    "head.weight", "head.codes.weight", "embedding.hash.weight", "smear.scale", "memory.out.weight", "experts.vectors",
+    "head.weight", "embedding.hash.weight", "smear.scale", "query_gain.gain", "attention.convolution.kernel",
+    "exclusive.share", "head_gate.weight", "latent.skips", "halting.weight", "memory.out.weight", "experts.vectors",
+    "vision.head.codes.weight",
 )  # fmt: skip
+HALF = ("embedding.byte.weight", "embedding.ngram.weight", "vision.embedding.row", "vision.embedding.column")
+"""What enters as a sum: square roots of probabilities have unit length, so theirs is as large as a byte's."""
 CODEC = "vision.codec."
 """Prefix of weights that are read from a file or fixed, never drawn."""
 GATE_BIAS = (-5.0, 1.5, 0.0)
@@ -35,13 +39,12 @@ def initialise(model: nn.Module) -> None:
 def _draw(name: str, parameter: Tensor, writers: int) -> None:
     if name.endswith(ZERO):
         parameter.zero_()
-    elif name.endswith(("embedding.byte.weight", "vision.embedding.row", "vision.embedding.column")):
-        parameter.normal_(std=0.5)
-    elif name.endswith("vision.embedding.project.weight"):
-        # Standardised entries have components of size one: this makes a code as large as a byte.
-        parameter.normal_(std=0.5 * parameter.shape[1] ** -0.5)
-    elif name.endswith("embedding.ngram.weight"):
-        # Square roots of probabilities have unit length, so this gives components of the same size as a byte's.
+    elif name.endswith("halting.bias"):
+        # A fresh network is right about nothing, and no position stops.
+        parameter.fill_(-5.0)
+    elif name.endswith("latent.injection"):
+        parameter.fill_(1.0)
+    elif name.endswith(HALF):
         parameter.normal_(std=0.5)
     elif name.endswith("convolution.kernel"):
         parameter.normal_(std=parameter.shape[0] ** -0.5)

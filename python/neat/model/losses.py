@@ -10,6 +10,7 @@ from torch import Tensor
 
 from neat.config.schema import Config
 from neat.model.batch import IGNORED_TARGET, Batch
+from neat.model.halting import halting_losses
 from neat.model.outputs import Outputs
 
 NATS_PER_BIT = math.log(2)
@@ -35,18 +36,35 @@ def objective(outputs: Outputs, batch: Batch, config: Config) -> tuple[Tensor, d
         config: Weights of the parts.
 
     Returns:
-        The weighted sum, and each part before its weight; `byte` is the one that quality is reported from. With
-        images, `image` is in nats summed over scored codes, `discrepancy` is summed over them too, and `codes` is
-        their number.
+        The weighted sum, and each part before its weight; `byte` is the one that quality is reported from. `byte_r` is
+        the same loss after r applications of the latent transformer, where a weight is set for it. With images, `image`
+        is in nats and, like `discrepancy`, summed over the scored codes; `codes` is their number.
     """
     byte = byte_loss(outputs.logits, batch.targets)
     total, parts = byte, {"byte": byte}
+    recursion = config.recursion
+    if outputs.earlier and recursion.supervision:
+        total = recursion.weights[-1] * byte
+        for application, logits in zip(recursion.decoded, outputs.earlier, strict=True):
+            if weight := recursion.weights[application]:
+                parts[f"byte_{application + 1}"] = byte_loss(logits, batch.targets)
+                total = total + weight * parts[f"byte_{application + 1}"]
+    if outputs.depth is not None:
+        losses = halting_losses(outputs, batch, recursion, patches=config.network.patches)
+        weights = {
+            "halting": recursion.halt_weight,
+            "ponder": recursion.ponder_weight,
+            "diversity": recursion.diversity_weight,
+        }
+        parts |= losses
+        total = total + sum(weights[name] * loss for name, loss in losses.items())
     if outputs.image_logits is not None:
         assert outputs.codebook is not None and batch.code_targets is not None
-        image = code_loss(outputs.image_logits, batch.code_targets)
-        discrepancy = token_discrepancy(outputs.image_logits, batch.code_targets, outputs.codebook)
-        total = total + config.vision.loss_weight * image + config.vision.discrepancy_weight * discrepancy
-        parts |= {"image": image, "discrepancy": discrepancy, "codes": (batch.code_targets >= 0).sum()}
+        vision, targets = config.vision, batch.code_targets
+        parts["image"] = code_loss(outputs.image_logits, targets)
+        parts["discrepancy"] = token_discrepancy(outputs.image_logits, targets, outputs.codebook)
+        parts["codes"] = (targets >= 0).sum()
+        total = total + vision.loss_weight * parts["image"] + vision.discrepancy_weight * parts["discrepancy"]
     return total, parts
 
 

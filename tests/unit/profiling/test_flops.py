@@ -49,8 +49,8 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "images without layers of their own": {
         "vision.on": True,
-        "vision.codec": "palette:300",
-        "vision.codes": 300,
+        "vision.codec": "palette:64",
+        "vision.codes": 64,
         "vision.grid": 4,
         "vision.head_layers": 0,
     },
@@ -84,7 +84,7 @@ def products(config: Config) -> float:
     model = NeatModel(config)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        model(full_batch(config))
+        (model.outputs if config.vision.on else model)(full_batch(config))
     counts = counter.get_flop_counts()["Global"]
     return sum(count for operation, count in counts.items() if "attention" not in str(operation)) / (
         ROWS * config.train.window
