@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from neat.config.schema import Network
 from neat.model.batch import Batch
-from neat.model.cache import Cache, keep_last, num_valid
+from neat.model.cache import Cache, keep_last, num_valid, part
 from neat.model.layers import same_document, shift
 from neat.model.vocabulary import NUM_BYTES, NUM_IDS
 
@@ -41,8 +41,8 @@ class ByteEmbedding(nn.Module):
         """What the embedding of `rows` streams keeps."""
         return {} if self.smear is None else {"smear": self.smear.new_cache(rows, self.byte.embedding_dim)}
 
-    def forward(self, batch: Batch, cache: Cache | None = None) -> Tensor:
-        """Sums what is known of each position."""
+    def forward(self, batch: Batch, images: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """Sums what is known of each position; where it holds an image code, `images` [B, N, D] stands instead."""
         x: Tensor = self.byte(batch.ids)
         if self.hash is not None:
             assert batch.hashes is not None
@@ -50,9 +50,12 @@ class ByteEmbedding(nn.Module):
         if self.ngram is not None:
             assert batch.features is not None
             x = x + self.ngram(batch.features.to(self.ngram.weight.dtype))
+        if images is not None:
+            assert batch.codes is not None
+            x = torch.where((batch.codes >= 0)[..., None], images.to(x.dtype), x)
         if self.smear is None:
             return x
-        smeared: Tensor = self.smear(x, batch.document, None if cache is None else cache["smear"])
+        smeared: Tensor = self.smear(x, batch.document, part(cache, "smear"))
         return smeared
 
     def _hashed(self, rows: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from neat.model.patches import (
     continue_patch,
     new_open_patch,
 )
+from neat.model.vision import ImageParts
 from neat.model.vocabulary import NUM_BYTES
 
 PROBE = "probe"
@@ -54,7 +55,9 @@ class NeatModel(nn.Module):
         self.patching = Patching(network, config.patcher.max_length) if network.patches else None
         self.latent = LatentTransformer(config)
         self.recursion = config.recursion
-        self.head = nn.Linear(width, NUM_BYTES, bias=False)
+        # One class more says that an image begins.
+        self.head = nn.Linear(width, NUM_BYTES + config.vision.on, bias=False)
+        self.vision = ImageParts(config, width) if config.vision.on else None
         self.reach = config.train.window
         self.experts = _experts(self.latent, config) if config.expert.count else None
         initialise(self)
@@ -74,12 +77,18 @@ class NeatModel(nn.Module):
         return cache
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits in float32 (float64 for a float64 model), [B, N, 256]."""
-        return self.trunk(self.embedding(batch), batch, last_only=True).logits
+        """Logits in float32 (float64 for a float64 model), [B, N, 256], or 257 with images."""
+        return self.trunk(self.embed(batch), batch, last_only=True).logits
 
     def outputs(self, batch: Batch) -> Outputs:
         """Everything that a loss is made of."""
-        return self.trunk(self.embedding(batch), batch)
+        return self.trunk(self.embed(batch), batch)
+
+    def embed(self, batch: Batch, cache: Cache | None = None) -> Tensor:
+        """Bytes and image codes as vectors, [B, N, E]."""
+        images = None if self.vision is None else self.vision.embed(batch)
+        x: Tensor = self.embedding(batch, images, part(cache, "embedding"))
+        return x
 
     def read_on(self, batch: Batch, cache: Cache) -> Outputs:
         """What `forward` would return at the new positions of streams; `cache` then stands behind them.
@@ -88,7 +97,13 @@ class NeatModel(nn.Module):
             batch: The new positions, see `Batch`.
             cache: Of `new_cache`, with a row for each of the batch.
         """
-        return self.trunk(self.embedding(batch, cache["embedding"]), batch, last_only=True, cache=cache)
+        return self.trunk(self.embed(batch, cache), batch, last_only=True, cache=cache)
+
+    def next_code(self, cache: Cache) -> Tensor:
+        """Logits of the image code that would follow in each stream, [B, K]; of a network with images."""
+        assert self.vision is not None
+        logits: Tensor = self.vision.head(cache["patching"]["latest"][:, 0])
+        return logits
 
     def trunk(self, x: Tensor, batch: Batch, *, last_only: bool = False, cache: Cache | None = None) -> Outputs:
         """All of the network but its embeddings, from embedded positions [B, N, E].
@@ -96,7 +111,7 @@ class NeatModel(nn.Module):
         Args:
             x: Embedded positions.
             batch: What they came from.
-            last_only: Leave out the predictions after earlier applications of the latent transformer.
+            last_only: Leave out what `forward` does not return: earlier predictions, and those of image codes.
             cache: Of the streams that the batch continues.
         """
         if self.patching is None:
@@ -109,7 +124,10 @@ class NeatModel(nn.Module):
             latent = self._patches(self.patching, encoded, batch, cache)
             read = partial(self._read, self.patching, encoded, batch, context, local)
         earlier = () if last_only else self._earlier(latent, read)
-        return Outputs(read(latent.vectors), earlier, halting=latent.halting, depth=latent.depth)
+        found = Outputs(read(latent.vectors), earlier, halting=latent.halting, depth=latent.depth)
+        if self.vision is None or batch.codes is None or last_only:
+            return found
+        return found._replace(image_logits=self.vision.head(latent.vectors), codebook=self.vision.codebook())
 
     def _earlier(self, latent: Latent, read: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
         """Predictions from the states that a loss looks at; without gradient where only the halting head does."""
