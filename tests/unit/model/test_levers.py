@@ -224,7 +224,7 @@ def test_the_middle_third_runs_twice_from_its_share_of_the_run_on(layers: int, o
     assert model.latent.order() == order
     with torch.no_grad():
         x = model.embedding(batch)
-        span = make_span(batch.document, 0, 8, shape.rope_theta)
+        span = make_span(batch.document, 0, 8, shape.rope_theta, dtype=torch.float64)
         for index in order:
             x = model.latent.layers[index](x, span)
     assert torch.equal(model.latent(model.embedding(batch), batch.document).vectors, x)

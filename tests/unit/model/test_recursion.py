@@ -54,7 +54,7 @@ def test_each_application_reads_the_input_and_the_normed_state(micro_steps: int)
     with torch.no_grad():
         x, document = _latent_input(model, batch)
         found = model.latent(x, document)
-        span = make_span(document, 0, 8, shape.rope_theta)
+        span = make_span(document, 0, 8, shape.rope_theta, dtype=torch.float64)
         state, states = x, []
         for passed in range(3 * micro_steps):
             state = x if passed == 0 else x + model.latent.injection * rms_norm(state)
