@@ -13,14 +13,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from neat.config.show import describe_settings  # pydantic; only this command lists settings
 
     add_config_options(parser, required=True)
-    parser.add_argument("--out", type=Path, metavar="RUN", help="run directory (default: runs/NAME)")
+    parser.add_argument(
+        "--out", type=Path, metavar="RUN", help="run directory (default: runs/NAME; of an expert, runs/EXPERT)"
+    )
     parser.epilog = f"settings, with their defaults (`neat config show` has the full text):\n{describe_settings()}"
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains; returns the exit code."""
-    config = load_config(arguments).config
-    config.require_sources()
+    loaded = load_config(arguments)
+    loaded.config.require_sources()
     from neat.train import loop  # torch
 
-    return loop.run(config, arguments.out or Path("runs") / config.name)
+    if loaded.config.train.mode == "text":
+        return loop.run(loaded.config, arguments.out or Path("runs") / loaded.config.name)
+    from neat.config.adopt import adopt
+    from neat.train.adaptation import base_config
+
+    config = adopt(loaded.config, base_config(loaded.config.expert.base), loaded.origins)
+    return loop.run(config, arguments.out or Path("runs") / (config.expert.name or "dispatcher"))
