@@ -25,7 +25,7 @@ from neat.events.schema import TYPES
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"(<!-- run -->\n)?^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SCRIPTS = {f"neat-{name}": name for name in ("train", "eval", "generate", "data")}
+SCRIPTS = {f"neat-{name}": name for name in ("train", "eval", "generate", "data", "profile")}
 PRELUDE = "\n".join(
     ["set -euo pipefail", 'neat() { "$PYTHON" -m neat "$@"; }']
     + [f'{script}() {{ neat {name} "$@"; }}' for script, name in SCRIPTS.items()]

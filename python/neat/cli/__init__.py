@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train a model, or go on with a run",
     "eval": "bits per byte of a trained model on text",
     "generate": "write text with a trained model",
+    "profile": "where the time of a training step goes",
     "plan": "what a configuration will need, without training",
     "data": "look into text files, make entropy models",
     "config": "show, check and compare configurations",
@@ -47,6 +48,11 @@ def neat_eval() -> int:
 def neat_generate() -> int:
     """The console script `neat-generate`."""
     return _guarded(lambda: _run("generate", "neat-generate", sys.argv[1:]))
+
+
+def neat_profile() -> int:
+    """The console script `neat-profile`."""
+    return _guarded(lambda: _run("profile", "neat-profile", sys.argv[1:]))
 
 
 def neat_data() -> int:

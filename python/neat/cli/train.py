@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from neat.cli.arguments import add_config_options, load_config
+from neat.errors import UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +17,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="RUN", help="run directory (default: runs/NAME; of an expert, runs/EXPERT)"
     )
+    parser.add_argument(
+        "--log",
+        metavar="COMPONENT=LEVEL",
+        action="append",
+        default=[],
+        help="tell of a component in the first batches, as in blt=debug or memory=info; may be repeated",
+    )
+    parser.add_argument("--log-batches", type=int, default=3, metavar="N", help="batches told of (%(default)s)")
     parser.epilog = f"settings, with their defaults (`neat config show` has the full text):\n{describe_settings()}"
 
 
@@ -24,9 +33,13 @@ def run(arguments: argparse.Namespace) -> int:
     loaded = load_config(arguments)
     loaded.config.require_sources()
     from neat.train import loop  # torch
+    from neat.train.tracing import parse_watch
 
+    watch = parse_watch(arguments.log, arguments.log_batches)
     if loaded.config.train.mode == "text":
-        return loop.run(loaded.config, arguments.out or Path("runs") / loaded.config.name)
+        return loop.run(loaded.config, arguments.out or Path("runs") / loaded.config.name, watch)
+    if arguments.log:
+        raise UsageError("--log tells of training on text only", hint='leave it out, or set train.mode="text"')
     from neat.config.adopt import adopt
     from neat.train.adaptation import base_config
 

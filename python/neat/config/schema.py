@@ -14,6 +14,7 @@ from types import MappingProxyType
 from pydantic import Field
 from pydantic.fields import FieldInfo
 
+from neat.config.activation import Activation
 from neat.config.base import Breach, Section, field_texts
 from neat.config.data import Data, Ngram, Patcher
 from neat.config.expert import Expert
@@ -29,8 +30,8 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What the name of a run looks like; it is also the name of a directory."""
 
 __all__ = [
-    "NAME", "Checkpoint", "Config", "Data", "Expert", "Memory", "Network", "Ngram", "Optim", "Patcher", "Recursion",
-    "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
+    "NAME", "Activation", "Checkpoint", "Config", "Data", "Expert", "Memory", "Network", "Ngram", "Optim", "Patcher",
+    "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
 ]  # fmt: skip
 
 
@@ -57,6 +58,8 @@ class Config(Section):
     """Images as codes between bytes."""
     recursion: Recursion = Field(default_factory=Recursion)
     """The latent transformer applied several times, and halting."""
+    activation: Activation = Field(default_factory=Activation)
+    """Components turned off while the run goes on."""
     optim: Optim = Field(default_factory=Optim)
     """Optimiser, learning rates, schedule."""
     train: Train = Field(default_factory=Train)

@@ -50,6 +50,8 @@ class Train(Section):
     """Room for patches in a row, as a multiple of window / patcher.mean_length (1 to 64)."""
     log_every: int = Field(default=10, ge=1, le=1_000_000)
     """Steps between step events (1 to 1000000)."""
+    diagnose_every: int = Field(default=0, ge=0, le=10**12)
+    """Steps between events with gradient norm, time and state of each component (0: none); such a step is slower."""
     eval_every: int = Field(default=0, ge=0, le=10**12)
     """Steps between evaluations (0: only at the end)."""
     eval_bytes: int = Field(default=0, ge=0, le=2**40)

@@ -24,6 +24,8 @@ TYPES: Mapping[str, str] = MappingProxyType(
         "budget": "a length in time or bytes was turned into a number of steps",
         "phase": "the run entered another phase, such as a window of the curriculum",
         "step": "metrics of training, every `train.log_every` steps",
+        "components": "what each component did in one step: gradient norms, time, patches, memory, halting",
+        "activation": "a component was turned off or on while training, with the reason",
         "eval": "metrics of held-out text",
         "sample": "text written by the model",
         "checkpoint": "a checkpoint was written, verified or removed",
@@ -33,7 +35,7 @@ TYPES: Mapping[str, str] = MappingProxyType(
     }
 )
 
-SUPERSEDED_BY_RESUME = frozenset({"phase", "step", "eval", "sample", "checkpoint"})
+SUPERSEDED_BY_RESUME = frozenset({"phase", "step", "components", "activation", "eval", "sample", "checkpoint"})
 """Types that describe the course of training: after a resume from step k, those of later steps no longer count."""
 
 ENVELOPE = ("v", "seq", "time", "mono", "type", "step")

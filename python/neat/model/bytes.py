@@ -36,8 +36,8 @@ class ByteEmbedding(nn.Module):
         self.ngram = nn.Linear(NUM_BYTES, width, bias=False) if network.ngram_features else None
         self.smear = Smear(width) if network.smear else None
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Sums what is known of each position."""
+    def forward(self, batch: Batch, images: Tensor | None = None) -> Tensor:
+        """Sums what is known of each position; where it holds an image code, `images` [B, N, D] stands instead."""
         x: Tensor = self.byte(batch.ids)
         if self.hash is not None:
             assert batch.hashes is not None
@@ -45,6 +45,9 @@ class ByteEmbedding(nn.Module):
         if self.ngram is not None:
             assert batch.features is not None
             x = x + self.ngram(batch.features.to(self.ngram.weight.dtype))
+        if images is not None:
+            assert batch.codes is not None
+            x = torch.where((batch.codes >= 0)[..., None], images.to(x.dtype), x)
         return x if self.smear is None else self.smear(x, batch.document)
 
     def _hashed(self, rows: Tensor) -> Tensor:

@@ -7,6 +7,11 @@ its own state and the last closed patch. Each residual is added once.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
@@ -20,7 +25,11 @@ from neat.model.layers import rms_norm
 from neat.model.mixers import LocalBlock, LocalContext, reach_back
 from neat.model.outputs import Latent, Outputs
 from neat.model.patches import AddRead, CrossAttentionPool, CrossAttentionRead, LastMeanPool
+from neat.model.vision import ImageParts
 from neat.model.vocabulary import NUM_BYTES
+
+PROBE = "probe"
+"""Attribute of modules that can tell something of themselves: None, or what takes (metric, value)."""
 
 
 class NeatModel(nn.Module):
@@ -37,27 +46,80 @@ class NeatModel(nn.Module):
         self.embedding = ByteEmbedding(network, width)
         self.patching = Patching(network, config.patcher.max_length) if network.patches else None
         self.latent = LatentTransformer(config)
-        self.head = nn.Linear(width, NUM_BYTES, bias=False)
+        self.recursion = config.recursion
+        # One class more says that an image begins.
+        self.head = nn.Linear(width, NUM_BYTES + config.vision.on, bias=False)
+        self.vision = ImageParts(config, width) if config.vision.on else None
         self.experts = _experts(self.latent, config) if config.expert.count else None
         initialise(self)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Logits in float32 (float64 for a float64 model), [B, N, 256]."""
-        return self.outputs(batch).logits
+        """Logits in float32 (float64 for a float64 model), [B, N, 256], or 257 with images."""
+        return self.trunk(self.embed(batch), batch, last_only=True).logits
 
     def outputs(self, batch: Batch) -> Outputs:
         """Everything that a loss is made of."""
-        return self.trunk(self.embedding(batch), batch)
+        return self.trunk(self.embed(batch), batch)
 
-    def trunk(self, x: Tensor, batch: Batch) -> Outputs:
-        """All of the network but its embeddings, from embedded positions [B, N, E]."""
+    def embed(self, batch: Batch) -> Tensor:
+        """Bytes and image codes as vectors, [B, N, E]."""
+        x: Tensor = self.embedding(batch, None if self.vision is None else self.vision.embed(batch))
+        return x
+
+    def trunk(self, x: Tensor, batch: Batch, *, last_only: bool = False) -> Outputs:
+        """All of the network but its embeddings, from embedded positions [B, N, E].
+
+        Args:
+            x: Embedded positions.
+            batch: What they came from.
+            last_only: Leave out what `forward` does not return: earlier predictions, and those of image codes.
+        """
         if self.patching is None:
             latent: Latent = self.latent(x, batch.document)
-            return Outputs(self._predict(latent.vectors))
-        context = self.patching.context(batch, x)
-        encoded = self.patching.encode(x, context)
-        latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
-        return Outputs(self._predict(self.patching.decode(encoded, latent.vectors, batch, context)))
+            read = self._predict
+        else:
+            context = self.patching.context(batch, x)
+            encoded = self.patching.encode(x, context)
+            latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
+            read = partial(self._read, self.patching, encoded, batch, context)
+        earlier = () if last_only else self._earlier(latent, read)
+        found = Outputs(read(latent.vectors), earlier, halting=latent.halting, depth=latent.depth)
+        if self.vision is None or batch.codes is None or last_only:
+            return found
+        return found._replace(image_logits=self.vision.head(latent.vectors), codebook=self.vision.codebook())
+
+    def _earlier(self, latent: Latent, read: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        """Predictions from the states that a loss looks at; without gradient where only the halting head does."""
+        found = []
+        for application in self.recursion.decoded if latent.earlier else ():
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.recursion.weights[application] > 0):
+                found.append(read(latent.earlier[application]))
+        return tuple(found)
+
+    def _read(
+        self, patching: Patching, encoded: Tensor, batch: Batch, context: LocalContext, vectors: Tensor
+    ) -> Tensor:
+        return self._predict(patching.decode(encoded, vectors, batch, context))
+
+    def switchable(self) -> frozenset[str]:
+        """Components of this network that `activate` can turn off and on."""
+        return self.latent.switchable()
+
+    def activate(self, component: str, *, on: bool) -> None:
+        """Lets a component take part in the coming forward passes, or not; what it adds is then left out exactly."""
+        self.latent.activate(component, on=on)
+
+    @contextmanager
+    def observed(self, sink: Callable[[str, Tensor], None]) -> Iterator[None]:
+        """Inside, modules that can tell something of themselves hand it to `sink` as (metric, value)."""
+        probed = [module for module in self.modules() if hasattr(module, PROBE)]
+        for module in probed:
+            setattr(module, PROBE, sink)
+        try:
+            yield
+        finally:
+            for module in probed:
+                setattr(module, PROBE, None)
 
     def _predict(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(rms_norm(x))
@@ -109,17 +171,7 @@ class Patching(nn.Module):
 
 
 def _stack(network: Network, mixer: str, layers: int, ffn_width: int) -> nn.ModuleList:
-    return nn.ModuleList(
-        LocalBlock(
-            network.local_width,
-            mixer,
-            network.local_heads,
-            ffn_width,
-            network.conv_taps,
-            qk_norm=network.qk_norm,
-        )
-        for _ in range(layers)
-    )
+    return nn.ModuleList(LocalBlock(network, mixer, ffn_width) for _ in range(layers))
 
 
 def _read(network: Network) -> nn.Module:

@@ -14,6 +14,7 @@ from neat.model.neat import NeatModel
 from neat.model.outputs import Outputs
 from neat.optim.average import WeightAverage
 from neat.optim.build import Optimizers
+from neat.train.activation import make_policy
 from neat.train.allocator import keep_freed_memory
 from neat.train.device import Placement, place
 from neat.train.guard import Guard
@@ -46,6 +47,7 @@ def build(config: Config) -> Trainer:
         stream=text.stream(config),
         horizon=Horizon.start(config.train),
         guard=Guard(config.train.max_skipped_steps),
+        policy=make_policy(config.activation, model),
     )
 
 
@@ -55,4 +57,4 @@ def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Output
     # One graph per window length: shapes are static, so anything dynamic is a mistake worth an error. The embeddings
     # stay outside: the compiler knows no sparse gradients.
     compiled: Callable[[Tensor, Batch], Outputs] = torch.compile(model.trunk, fullgraph=True, dynamic=False)
-    return lambda batch: compiled(model.embedding(batch), batch)
+    return lambda batch: compiled(model.embed(batch), batch)

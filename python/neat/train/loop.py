@@ -22,14 +22,21 @@ from neat.train import adaptation
 from neat.train.build import build
 from neat.train.display import Display
 from neat.train.horizon import Clock
+from neat.train.progress import Progress
 from neat.train.report import Reporter, stopped_early
 from neat.train.saving import Saver
 from neat.train.signals import StopRequest
 from neat.train.state import Trainer
+from neat.train.tracing import NOTHING, Watch
 
 
-def run(config: Config, path: Path) -> int:
+def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
     """Trains from the newest checkpoint under `path`, or from the beginning; returns the exit code.
+
+    Args:
+        config: What to train on what.
+        path: Run directory.
+        watch: Components to tell of in the first batches.
 
     Raises:
         NeatError: A mistake in settings or data, a damaged run, a run that diverged.
@@ -43,7 +50,7 @@ def run(config: Config, path: Path) -> int:
             return stopped_early(events)
         stop.begin()
         saver = Saver(trainer, directory, events)
-        reporter = Reporter(directory, events, Display())
+        reporter = Reporter(directory, events, Display(), watch)
         with reporter.closing(trainer):
             reporter.begin(trainer, resumed=saver.restore())
             if not train(trainer, reporter, saver, stop):
@@ -56,11 +63,15 @@ def run(config: Config, path: Path) -> int:
 def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest) -> bool:
     """Takes steps until the horizon; false when a person asked to stop before it. Saved either way."""
     settings, clock = trainer.config.train, Clock(trainer.config.train, trainer.horizon)
+    diagnostics = reporter.diagnostics(trainer)
     while trainer.step < trainer.horizon.total and not stop.requested:
-        loss, norm = train_step(trainer, *trainer.next_batch())
+        batch, scored = trainer.next_batch()
+        reporter.choose_components(trainer, batch)
+        with diagnostics.watching(batch):
+            progress = train_step(trainer, batch, scored)
         if clock.tick(trainer.step):
             reporter.estimated(trainer)
-        reporter.step(trainer, loss, norm)
+        reporter.step(trainer, progress)
         if saver.due():
             saver.save()
         if settings.eval_every and trainer.step % settings.eval_every == 0 and trainer.step < trainer.horizon.total:
@@ -71,18 +82,28 @@ def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest)
     return trainer.step >= trainer.horizon.total
 
 
-def train_step(trainer: Trainer, batch: Batch, scored: int) -> tuple[Tensor, Tensor]:
-    """One update from a batch with `scored` targets; returns loss (nats per byte) and gradient norm, on the device."""
+def train_step(trainer: Trainer, batch: Batch, scored: int) -> Progress:
+    """One update from a batch with `scored` targets."""
     optim, steps = trainer.config.optim, trainer.horizon.total
-    loss = torch.zeros((), device=trainer.placement.device)
-    for part in micro_batches(batch, trainer.config.train.micro_batch_bytes):
+    parts: dict[str, Tensor] = {}
+    latent = trainer.model.latent
+    latent.progress(trainer.step, steps)
+    for some in micro_batches(batch, trainer.config.train.micro_batch_bytes):
         with trainer.placement.autocast():
-            outputs = trainer.forward(part)
-        total, losses = objective(outputs, part, trainer.config)
+            outputs = trainer.forward(some)
+        total, losses = objective(outputs, some, trainer.config)
         torch.autograd.backward(total / scored)
-        loss += losses["byte"].detach() / scored
+        for name, part in losses.items():
+            parts[name] = parts.get(name, 0) + part.detach() / scored
+        if latent.halting is not None:
+            latent.halting.observe(outputs, some)
     norm = gradient_norm(trainer, optim.clip_norm)
-    if trainer.guard.allows(loss, norm, trainer.step):
+    if trainer.on_gradients is not None:
+        trainer.on_gradients()
+    accept = trainer.guard.allows(parts["byte"], norm, trainer.step)
+    if latent.halting is not None:
+        latent.halting.calibrate(accept=accept)
+    if accept:
         trainer.optimizers.step(
             schedule.lr_scale(optim, trainer.step, steps), schedule.momentum(optim, trainer.step, steps)
         )
@@ -91,7 +112,7 @@ def train_step(trainer: Trainer, batch: Batch, scored: int) -> tuple[Tensor, Ten
     trainer.bytes_seen += scored
     if trainer.average is not None and trainer.step >= optim.warmup_share * steps:
         trainer.average.update(trainer.step)
-    return loss, norm
+    return Progress(parts["byte"], norm, parts)
 
 
 def micro_batches(batch: Batch, positions: int) -> Iterator[Batch]:

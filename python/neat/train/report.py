@@ -8,18 +8,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 
 import neat
 from neat.errors import Exit, NeatError
 from neat.events.rundir import Run
 from neat.events.writer import EventWriter
+from neat.model.batch import Batch
 from neat.model.losses import NATS_PER_BIT
 from neat.model.text import TextModel
 from neat.optim import schedule
+from neat.train.activation import apply_policy
+from neat.train.diagnostics import Diagnostics
 from neat.train.display import Display
+from neat.train.progress import Progress
 from neat.train.quality import degeneracy
 from neat.train.state import Trainer
+from neat.train.tracing import Tracer, Watch
 
 SAMPLE_PROMPT_BYTES = 200
 """Bytes of held-out text that a sample continues."""
@@ -32,10 +36,11 @@ class Reporter:
         directory: The run directory.
         events: Its event writer.
         display: What people see.
+        watch: Components to tell of in the first batches.
     """
 
-    def __init__(self, directory: Run, events: EventWriter, display: Display) -> None:
-        self._directory, self._events, self._display = directory, events, display
+    def __init__(self, directory: Run, events: EventWriter, display: Display, watch: Watch) -> None:
+        self._directory, self._events, self._display, self._watch = directory, events, display, watch
         self._since = (time.perf_counter(), 0, 0)
         self._stage = -1
 
@@ -72,7 +77,22 @@ class Reporter:
         self._events.write("budget", trainer.step, **data)
         self._display.note(f"budget {trainer.config.train.budget}: {horizon.total} steps")
 
-    def step(self, trainer: Trainer, loss: Tensor, norm: Tensor) -> None:
+    def diagnostics(self, trainer: Trainer) -> Diagnostics:
+        """Watches the steps that `train.diagnose_every` names, and the first batches where somebody asked for it."""
+        experts = trainer.config.expert.count > 0
+        return Diagnostics(
+            trainer, self._events, Tracer(trainer.model, self._watch, experts=experts, say=self._display.note)
+        )
+
+    def choose_components(self, trainer: Trainer, batch: Batch) -> None:
+        """Which components take part in the next step; a change is an event with its reason."""
+        if trainer.policy is None:
+            return
+        for name, on, reason in apply_policy(trainer.policy, trainer.model, batch, trainer.step + 1):
+            self._events.write("activation", trainer.step, component=name, on=on, reason=reason)
+            self._display.note(f"step {trainer.step}: {name} {'on' if on else 'off'}: {reason}")
+
+    def step(self, trainer: Trainer, progress: Progress) -> None:
         """Metrics of the step just finished, at the first one and every `train.log_every`; a new window at once."""
         config, horizon = trainer.config, trainer.horizon
         if horizon.stage != self._stage:
@@ -85,11 +105,12 @@ class Reporter:
             self._display.note(f"step {trainer.step}: {message}")
         if trainer.step % config.train.log_every and trainer.step != 1:
             return
-        metrics = self._metrics(trainer, float(loss), float(norm))
+        metrics = self._metrics(trainer, progress)
         self._events.write("step", trainer.step, **metrics)
         self._display.step(trainer, metrics)
 
-    def _metrics(self, trainer: Trainer, loss: float, norm: float) -> dict[str, object]:
+    def _metrics(self, trainer: Trainer, progress: Progress) -> dict[str, object]:
+        loss = float(progress.loss)
         now, (then, step, seen) = time.perf_counter(), self._since
         self._since = (now, trainer.step, trainer.bytes_seen)
         stream = trainer.stream.statistics()
@@ -103,14 +124,22 @@ class Reporter:
             "train/window": trainer.horizon.window(trainer.config.train),
             "train/skipped_steps": trainer.guard.skipped,
             "optim/lr": optim.lr * schedule.lr_scale(optim, trainer.step - 1, total),
-            "optim/grad_norm": norm,
+            "optim/grad_norm": float(progress.norm),
             "perf/bytes_per_s": (trainer.bytes_seen - seen) / (now - then),
             "perf/step_s": (now - then) / max(1, trainer.step - step),
             "data/epoch": stream["epoch"],
             "data/wait_s": stream["wait_s"],
             "data/padding": stream["padding"] / positions,
             "patch/mean_length": (positions - stream["padding"]) / max(1, stream["patches"]),
+            **{f"train/{name}_loss": float(part) for name, part in progress.parts.items() if name != "byte"},
+            **self._activity(trainer),
         }
+
+    @staticmethod
+    def _activity(trainer: Trainer) -> dict[str, float]:
+        if trainer.policy is None:
+            return {}
+        return {f"activation/{name}": share for name, share in trainer.policy.share().items()}
 
     def evaluate(self, trainer: Trainer) -> None:
         """Bits per byte on held-out documents, with averaged weights in float32, beside the n-gram model."""

@@ -25,11 +25,12 @@ from neat.model.outputs import Outputs
 from neat.optim.average import WeightAverage
 from neat.optim.build import Optimizers
 from neat.train import checkpoint
+from neat.train.activation import Policy
 from neat.train.device import Placement
 from neat.train.guard import Guard
 from neat.train.horizon import Horizon
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 RNG = "rng.torch_cpu"
 
 
@@ -41,6 +42,8 @@ class Trainer:
         forward: The model, compiled where the placement says so.
         step: Finished updates, the skipped ones included.
         bytes_seen: Scored bytes of all finished steps.
+        policy: Turns components off and on, where the configuration asks for it.
+        on_gradients: Called between the backward pass and the update, where somebody watches.
     """
 
     config: Config
@@ -53,9 +56,11 @@ class Trainer:
     stream: _native.WindowStream
     horizon: Horizon
     guard: Guard
+    policy: Policy | None = None
     step: int = 0
     bytes_seen: int = 0
     last_saved: int = field(default=-1)
+    on_gradients: Callable[[], None] | None = None
 
     def next_batch(self) -> tuple[Batch, int]:
         """The rows of the next step, on the device, and how many of their positions are scored."""
@@ -82,6 +87,7 @@ def capture(trainer: Trainer) -> checkpoint.Contents:
             "skipped": trainer.guard.skipped,
             "skipped_in_a_row": trainer.guard.in_a_row,
             "average_updates": average.updates if average is not None else 0,
+            "policy": trainer.policy.state() if trainer.policy is not None else None,
             "horizon": asdict(trainer.horizon),
             "stream": trainer.stream.state(),
             "patcher": trainer.text.patcher.to_json(),
@@ -116,6 +122,8 @@ def restore(trainer: Trainer, folder: Path) -> None:
     trainer.stream.close()
     trainer.stream = trainer.text.stream(trainer.config, state["stream"])
     trainer.horizon = Horizon(**state["horizon"])
+    if trainer.policy is not None and state["policy"] is not None:
+        trainer.policy.load(state["policy"])
     trainer.step, trainer.bytes_seen = state["step"], state["bytes_seen"]
     trainer.guard.skipped, trainer.guard.in_a_row = state["skipped"], state["skipped_in_a_row"]
     trainer.last_saved = trainer.step

@@ -24,6 +24,7 @@ from neat.config import Config, load
 from neat.config.schema import settings
 from neat.errors import NeatError
 from neat.train import loop
+from neat.train.activation import MIB, Policy
 from neat.train.device import place
 from neat.train.guard import Guard
 from neat.train.horizon import Horizon
@@ -168,6 +169,13 @@ def slots(config: Config) -> object:
     return [config.patch_slots(window) for window in config.train.windows]
 
 
+def decisions(config: Config) -> object:
+    """What a policy turns off in twelve steps with rising and falling memory and patches of two and six bytes."""
+    policy = Policy(config.activation, config.activation.components)
+    used = [200, 500, 500, 500, 450, 100, 500, 500, 100, 100, 100, 100]
+    return [policy.decide(step, used[step] * MIB, (2.0, 6.0)[step % 5 == 0]) for step in range(12)]
+
+
 ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
 LARGE = ("data.sources=large.jsonl",)
 TWO = ('data.sources=["text.jsonl", "second.jsonl"]',)
@@ -238,6 +246,10 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "expert.kl": Probe("1.0", trained, EXPERT),
     "expert.lr": Probe("0.1", trained, (*EXPERT, "expert.method=cross_entropy")),
     "expert.clip_norm": Probe("0.0", trained, (*EXPERT, "expert.method=cross_entropy")),
+    "activation.memory_limit_mib": Probe("300", decisions),
+    "activation.easy_patch_length": Probe("4.0", decisions),
+    "activation.components": Probe('["recursion"]', decisions, ("activation.memory_limit_mib=300",)),
+    "activation.patience": Probe("2", decisions, ("activation.memory_limit_mib=300",)),
     "optim.name": Probe("adamw", trained),
     "optim.lr": Probe("2e-2", trained),
     "optim.momentum": Probe("0.95", trained, ("optim.momentum_warmup_share=0.0",)),
@@ -267,6 +279,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "train.curriculum": Probe("[[0.5, 32]]", trained),
     "train.patch_slack": Probe("2.0", slots),
     "train.log_every": Probe("1", trained),
+    "train.diagnose_every": Probe("2", trained),
     "train.eval_every": Probe("2", trained),
     "train.eval_bytes": Probe("100", trained),
     "train.sample_bytes": Probe("4", trained),

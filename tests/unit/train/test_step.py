@@ -38,7 +38,7 @@ def gradients(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> tuple[list[T
     monkeypatch.setattr(trainer.optimizers, "step", catch)
     # What starts at zero in a fresh model hides the gradient of everything before it.
     scatter(trainer.model)
-    loss, _ = train_step(trainer, *trainer.next_batch())
+    loss, *_ = train_step(trainer, *trainer.next_batch())
     return caught, loss
 
 
@@ -68,7 +68,7 @@ def test_the_loss_is_the_mean_over_scored_bytes(corpus: Path) -> None:
     begun = trainer(corpus)
     batch, scored = begun.next_batch()
     assert scored == int((batch.targets >= 0).sum()) < batch.targets.numel()
-    loss, _ = train_step(begun, batch, scored)
+    loss, *_ = train_step(begun, batch, scored)
     assert float(loss) == pytest.approx(torch.tensor(256.0).log().item(), rel=1e-5)
     assert (begun.step, begun.bytes_seen) == (1, scored)
 

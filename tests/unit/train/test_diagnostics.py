@@ -1,0 +1,62 @@
+"""What a watched step tells, and that watching changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.runs import configure
+
+from neat.events.reader import read_events
+from neat.profiling.profile import profile
+from neat.train.build import build
+from neat.train.diagnostics import gradient_norms, patch_histogram
+from neat.train.loop import run
+
+
+def events(root: Path, kind: str) -> list[dict[str, Any]]:
+    return [{"step": e.step, **e.data} for e in read_events(root / "events.jsonl") if e.type == kind]
+
+
+def weights(root: Path) -> bytes:
+    return (max((root / "checkpoints").iterdir()) / "model.safetensors").read_bytes()
+
+
+def test_watched_steps_tell_and_the_result_stays(corpus: Path, tmp_path: Path) -> None:
+    run(configure(corpus, train__max_steps=5), tmp_path / "plain")
+    run(configure(corpus, train__max_steps=5, train__diagnose_every=2), tmp_path / "watched")
+    assert weights(tmp_path / "plain") == weights(tmp_path / "watched")
+    assert not events(tmp_path / "plain", "components")
+    told = events(tmp_path / "watched", "components")
+    assert [event["step"] for event in told] == [1, 2, 4]
+    for event in told:
+        assert sum(event["time/share"].values()) == pytest.approx(1, abs=0.01)
+        assert event["parameters"]["core"] > 0 and event["parameters"]["vision"] == 0
+        assert set(event["grad_norm/component"]) == {"core", "patching"}
+        assert event["grad_norm/component"]["patching"] > 0
+
+
+def test_component_norms_add_up_to_the_norm_of_all_gradients(corpus: Path) -> None:
+    trainer = build(configure(corpus))
+    batch, _ = trainer.next_batch()
+    trainer.model(batch).square().sum().backward()
+    norms = gradient_norms(trainer.model, lambda name: "core" if name.startswith("latent") else "patching")
+    whole = torch.cat([p.grad.to_dense().flatten() for p in trainer.model.parameters() if p.grad is not None]).norm()
+    torch.testing.assert_close(torch.stack(list(norms["component"].values())).norm(), whole)
+    assert set(norms["layer"]) >= {"latent.layers.0"}
+
+
+def test_the_patch_histogram_counts_every_position_once(corpus: Path) -> None:
+    batch, _ = build(configure(corpus)).next_batch()
+    counted = sum(int(length) * count for length, count in patch_histogram(batch).items())
+    assert counted == int((batch.document >= 0).sum())
+
+
+def test_a_profile_covers_the_step(corpus: Path) -> None:
+    figures = profile(configure(corpus), 2)
+    assert 0.95 <= figures["covered"] <= 1.01
+    labels = set(figures["parts"])
+    assert {"waiting for data", "optimizer", "gradient norm", "averaged weights"} <= labels
+    assert {"latent transformer, forward", "latent transformer, backward", "local decoder, backward"} <= labels
