@@ -237,7 +237,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "expert.base": Probe("missing", trained, EXPERT),
     "expert.method": Probe("cross_entropy", trained, EXPERT),
     "expert.reward": Probe("contains", trained, EXPERT),
-    "expert.prompt_field": Probe("hint", trained, EXPERT),
+    "expert.prompt_field": Probe("hint", trained, (*EXPERT, "expert.method=cross_entropy")),
     "expert.answer_field": Probe("other", trained, (*EXPERT, "expert.method=cross_entropy")),
     "expert.stop": Probe("e", trained, EXPERT),
     "expert.max_answer_bytes": Probe("4", trained, EXPERT),
