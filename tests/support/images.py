@@ -47,10 +47,13 @@ def image_rows(shape: Network, rows: Sequence[Sequence[Document]], positions: in
 
 
 def _starts(stream: list[Symbol]) -> list[bool]:
-    """Whether each symbol opens a patch: all of an image do, and the byte after it, and every third byte."""
+    """Whether each symbol opens a patch: every third byte, each code, the end of an image, and the byte after it.
+
+    What begins an image follows the rule for bytes: whether it comes must not be known before.
+    """
     found, length = [], 0
     for index, (kind, _, _) in enumerate(stream):
-        opens = kind != "byte" or index == 0 or stream[index - 1][0] == "end" or length == STRIDE
+        opens = kind in ("code", "end") or index == 0 or stream[index - 1][0] == "end" or length == STRIDE
         length = 1 if opens else length + 1
         found.append(opens)
     return found

@@ -2,8 +2,8 @@
 
 B rows, N positions, P patch slots, D latent width, E width of embedded positions, K codes, C width of a codebook entry,
 G codes per side of an image. Each code is a patch of its own, so the latent vector of the patch that holds code i
-predicts code i + 1, and that of the patch where the image begins predicts code 0. The invariant: nothing here touches
-a position that is not an image code, and a batch without `codes` runs none of it.
+predicts code i + 1, and that of the patch that ends with the beginning of the image predicts code 0. The invariant:
+nothing here touches a position that is not an image code, and a batch without `codes` runs none of it.
 """
 
 from __future__ import annotations

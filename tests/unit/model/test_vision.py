@@ -35,7 +35,7 @@ def image_logits(model: NeatModel, batch: Batch) -> torch.Tensor:
 
 
 def test_the_test_rows_are_what_they_should_be() -> None:
-    """The slots of an image: its beginning, then each code, one patch each."""
+    """The codes of an image are patches of one position."""
     batch = image_rows(network(), [[DOCUMENT]], 64)
     assert int((batch.document >= 0).sum()) == LENGTH
     assert batch.codes is not None and batch.cell is not None and batch.code_targets is not None
@@ -44,7 +44,7 @@ def test_the_test_rows_are_what_they_should_be() -> None:
     for q in range(LENGTH):
         slot = int(batch.read[0, q])
         assert int(batch.patch_last[0, slot]) <= q
-    # Where a code is predicted, the patch holds the symbol before it.
+    # Where a code is predicted, the patch ends with the symbol before it.
     assert batch.code_targets[0][batch.code_targets[0] >= 0].tolist() == [0, 1, 2, 3, 4, 4, 1, 0, 2, 2, 0, 1]
     assert batch.cell[0][in_codes].tolist() == [0, 1, 2, 3] * 3
 
@@ -246,6 +246,18 @@ def test_later_codes_and_bytes_change_no_earlier_prediction(name: str) -> None:
             if symbol + 1 < LENGTH - 1:
                 assert not close(outputs(model, other).logits[0, symbol + 1 : LENGTH], logits[0, symbol + 1 : LENGTH])
         at += size
+
+
+@pytest.mark.parametrize("name", WIRINGS)
+def test_nothing_tells_of_an_image_before_it_begins(name: str) -> None:
+    shape = PATCHED[name]
+    model = scattered(shape, vision=vision())
+    for length in range(1, 9):
+        text = b"the river"[:length]
+        batch = image_rows(shape, [[(text, (0, 1, 2, 3), b"x")], [(text, b"and so on")]], 64)
+        with_image, without = outputs(model, batch).logits
+        assert close(with_image[: length + 1], without[: length + 1])
+        assert not close(with_image[length + 1], without[length + 1])
 
 
 @pytest.mark.parametrize("name", WIRINGS)
