@@ -169,7 +169,7 @@ def by_classifier(model: TextModel) -> Callable[[bytes], Choice]:
         experts = model.network.experts
         assert experts is not None
         with torch.no_grad():
-            scores = experts.dispatcher(prompt_vectors(model, [prompt])[0].float())
+            scores = experts.dispatcher(prompt_vectors(model, [prompt])[0])
         shares = torch.softmax(scores.double().cpu(), 0)
         return Choice(dict(zip(names, shares.tolist(), strict=True)), entropy(shares))
 
@@ -249,7 +249,7 @@ class ExampleScore:
 
 def entropy(shares: Tensor) -> float:
     """Entropy of a distribution in nats, the metric `svf/dispatch_entropy`."""
-    return float(-(shares * shares.clamp(min=1e-300).log()).sum()) + 0.0
+    return float(torch.special.entr(shares.double()).sum())
 
 
 def _require_names(names: Sequence[str]) -> None:
