@@ -27,11 +27,6 @@ SHAPE = network(window=8)
 PROMPT = b"the river said "
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-
 def vector(model: TextModel, seed: int, size: float = 0.6) -> Tensor:
     experts = equip(model.network)
     generator = torch.Generator().manual_seed(seed)
