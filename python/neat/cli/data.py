@@ -1,4 +1,4 @@
-"""Look into text files and make entropy models from them."""
+"""Look into text files, make entropy models from them, and make text with images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from neat.cli import images
 from neat.cli.arguments import add_json_option, print_json, print_table, readable, say
 from neat.errors import DataError, Exit
 
@@ -23,7 +24,9 @@ def configure(parser: Parser) -> None:
         inspect="format, rows, bytes, columns and bad rows of each file; exit code 3 when one is not readable",
         entropy_model="train the byte n-gram model that places patches, and calibrate its threshold",
         stats="documents, lengths, entropies and patch lengths of text",
+        **images.COMMANDS,
     )
+    images.configure(commands)
     for name in ("inspect", "stats"):
         commands[name].add_argument("files", nargs="+", metavar="FILE", help="JSONL, Parquet or text; bundled:FILE")
         add_json_option(commands[name])
@@ -41,13 +44,15 @@ def configure(parser: Parser) -> None:
             metavar="N",
             help="text the model is built from (%(default)s)",
         )
-    for command in commands.values():
-        command.add_argument("--text-field", default="text", metavar="NAME", help="field or column (%(default)s)")
+    for name in ("inspect", "entropy_model", "stats"):
+        commands[name].add_argument(
+            "--text-field", default="text", metavar="NAME", help="field or column (%(default)s)"
+        )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the subcommand."""
-    commands = {"inspect": _inspect, "entropy-model": _entropy_model, "stats": _stats}
+    commands = {"inspect": _inspect, "entropy-model": _entropy_model, "stats": _stats, "world": images.run_world}
     return commands[arguments.command](arguments)
 
 

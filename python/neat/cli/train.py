@@ -14,6 +14,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     add_config_options(parser, required=True)
     parser.add_argument("--out", type=Path, metavar="RUN", help="run directory (default: runs/NAME)")
+    parser.add_argument(
+        "--log",
+        metavar="COMPONENT=LEVEL",
+        action="append",
+        default=[],
+        help="tell of a component in the first batches, as in blt=debug or memory=info; may be repeated",
+    )
+    parser.add_argument("--log-batches", type=int, default=3, metavar="N", help="batches told of (%(default)s)")
     parser.epilog = f"settings, with their defaults (`neat config show` has the full text):\n{describe_settings()}"
 
 
@@ -22,5 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments).config
     config.require_sources()
     from neat.train import loop  # torch
+    from neat.train.tracing import parse_watch
 
-    return loop.run(config, arguments.out or Path("runs") / config.name)
+    watch = parse_watch(arguments.log, arguments.log_batches)
+    return loop.run(config, arguments.out or Path("runs") / config.name, watch)

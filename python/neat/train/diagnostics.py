@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -15,6 +15,7 @@ from neat.model.batch import Batch
 from neat.model.components import COMPONENTS, component_of
 from neat.train.state import Trainer
 from neat.train.timer import PartTimer
+from neat.train.tracing import Tracer
 
 _LAYER = re.compile(r"(latent\.layers\.\d+|patching\.(?:encoder|decoder)\.\d+)\.")
 
@@ -25,10 +26,11 @@ class Diagnostics:
     Args:
         trainer: The run; a watched step runs its network uncompiled.
         events: Where the events go.
+        tracer: Tells of the first batches.
     """
 
-    def __init__(self, trainer: Trainer, events: EventWriter) -> None:
-        self._trainer, self._events = trainer, events
+    def __init__(self, trainer: Trainer, events: EventWriter, tracer: Tracer) -> None:
+        self._trainer, self._events, self._tracer = trainer, events, tracer
         self._component = partial(component_of, experts=trainer.config.expert.count > 0)
 
     def due(self, step: int) -> bool:
@@ -39,11 +41,20 @@ class Diagnostics:
     @contextmanager
     def watching(self, batch: Batch) -> Iterator[None]:
         """Watches the step taken inside, where it is due."""
-        trainer = self._trainer
-        if not self.due(trainer.step + 1):
+        trainer, measured = self._trainer, self.due(self._trainer.step + 1)
+        if not measured and not self._tracer.due:
             yield
             return
-        model, forward = trainer.model, trainer.forward
+        forward, trainer.forward = trainer.forward, trainer.model.outputs
+        try:
+            with self._tracer.tracing(batch), self._measuring(batch) if measured else nullcontext():
+                yield
+        finally:
+            trainer.forward = forward
+
+    @contextmanager
+    def _measuring(self, batch: Batch) -> Iterator[None]:
+        trainer, model = self._trainer, self._trainer.model
         observed: dict[str, list[Tensor]] = {}
         norms: dict[str, dict[str, Tensor]] = {}
 
@@ -51,12 +62,11 @@ class Diagnostics:
             observed.setdefault(name, []).append(value.detach())
 
         trainer.on_gradients = lambda: norms.update(gradient_norms(model, self._component))
-        trainer.forward = model.outputs
         try:
             with model.observed(note), PartTimer(model, batch.ids.device) as timer:
                 yield
         finally:
-            trainer.on_gradients, trainer.forward = None, forward
+            trainer.on_gradients = None
         self._events.write("components", trainer.step, **self._facts(norms, timer.seconds, observed, batch))
 
     def _facts(

@@ -25,10 +25,16 @@ from neat.train.report import Reporter, stopped_early
 from neat.train.saving import Saver
 from neat.train.signals import StopRequest
 from neat.train.state import Trainer
+from neat.train.tracing import NOTHING, Watch
 
 
-def run(config: Config, path: Path) -> int:
+def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
     """Trains from the newest checkpoint under `path`, or from the beginning; returns the exit code.
+
+    Args:
+        config: What to train on what.
+        path: Run directory.
+        watch: Components to tell of in the first batches.
 
     Raises:
         NeatError: A mistake in settings or data, a damaged run, a run that diverged.
@@ -40,7 +46,7 @@ def run(config: Config, path: Path) -> int:
             return stopped_early(events)
         stop.begin()
         saver = Saver(trainer, directory, events)
-        reporter = Reporter(directory, events, Display())
+        reporter = Reporter(directory, events, Display(), watch)
         with reporter.closing(trainer):
             reporter.begin(trainer, resumed=saver.restore())
             if not train(trainer, reporter, saver, stop):
@@ -76,6 +82,8 @@ def train_step(trainer: Trainer, batch: Batch, scored: int) -> Progress:
     """One update from a batch with `scored` targets."""
     optim, steps = trainer.config.optim, trainer.horizon.total
     parts: dict[str, Tensor] = {}
+    latent = trainer.model.latent
+    latent.progress(trainer.step, steps)
     for some in micro_batches(batch, trainer.config.train.micro_batch_bytes):
         with trainer.placement.autocast():
             outputs = trainer.forward(some)
@@ -83,10 +91,15 @@ def train_step(trainer: Trainer, batch: Batch, scored: int) -> Progress:
         torch.autograd.backward(total / scored)
         for name, part in losses.items():
             parts[name] = parts.get(name, 0) + part.detach() / scored
+        if latent.halting is not None:
+            latent.halting.observe(outputs, some)
     norm = gradient_norm(trainer, optim.clip_norm)
     if trainer.on_gradients is not None:
         trainer.on_gradients()
-    if trainer.guard.allows(parts["byte"], norm, trainer.step):
+    accept = trainer.guard.allows(parts["byte"], norm, trainer.step)
+    if latent.halting is not None:
+        latent.halting.calibrate(accept=accept)
+    if accept:
         trainer.optimizers.step(
             schedule.lr_scale(optim, trainer.step, steps), schedule.momentum(optim, trainer.step, steps)
         )

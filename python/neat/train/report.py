@@ -23,6 +23,7 @@ from neat.train.display import Display
 from neat.train.progress import Progress
 from neat.train.quality import degeneracy
 from neat.train.state import Trainer
+from neat.train.tracing import Tracer, Watch
 
 SAMPLE_PROMPT_BYTES = 200
 """Bytes of held-out text that a sample continues."""
@@ -35,10 +36,11 @@ class Reporter:
         directory: The run directory.
         events: Its event writer.
         display: What people see.
+        watch: Components to tell of in the first batches.
     """
 
-    def __init__(self, directory: Run, events: EventWriter, display: Display) -> None:
-        self._directory, self._events, self._display = directory, events, display
+    def __init__(self, directory: Run, events: EventWriter, display: Display, watch: Watch) -> None:
+        self._directory, self._events, self._display, self._watch = directory, events, display, watch
         self._since = (time.perf_counter(), 0, 0)
         self._stage = -1
 
@@ -76,8 +78,11 @@ class Reporter:
         self._display.note(f"budget {trainer.config.train.budget}: {horizon.total} steps")
 
     def diagnostics(self, trainer: Trainer) -> Diagnostics:
-        """Watches the steps that `train.diagnose_every` names."""
-        return Diagnostics(trainer, self._events)
+        """Watches the steps that `train.diagnose_every` names, and the first batches where somebody asked for it."""
+        experts = trainer.config.expert.count > 0
+        return Diagnostics(
+            trainer, self._events, Tracer(trainer.model, self._watch, experts=experts, say=self._display.note)
+        )
 
     def choose_components(self, trainer: Trainer, batch: Batch) -> None:
         """Which components take part in the next step; a change is an event with its reason."""

@@ -1,0 +1,1 @@
+"""Small worlds of tiles: puzzles with exact answers, told in text and drawn as images of codes."""
