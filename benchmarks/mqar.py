@@ -34,6 +34,8 @@ from neat.model.batch import IGNORED_TARGET, Batch
 from neat.model.losses import byte_loss
 from neat.model.memory import Memory
 from neat.model.neat import NeatModel
+from neat.optim.build import Optimizers
+from neat.optim.schedule import lr_scale, momentum
 
 KEYS, VALUES, FILLER = range(32, 62), range(64, 96), range(62, 64)
 PAIRS, GAP, ROWS = 4, 32, 64
@@ -56,6 +58,13 @@ MEMORY = (
     "memory.heads=2",
     "memory.hidden=64",
     "memory.chunk=16",
+)
+OPTIMIZER = (
+    "optim.name=muon",
+    "optim.lr=0.01",
+    "optim.adamw_lr=5e-3",
+    "optim.warmup_share=0.05",
+    "optim.weight_decay=0.0",
 )
 ARMS = {"memory": MEMORY, "window": WINDOW, "attention": ("network.window=0",)}
 ORDER = ("memory", "memory, shuffled", "window", "attention")
@@ -85,22 +94,22 @@ def rows(generator: torch.Generator, num: int, gap: int) -> Batch:
     )  # fmt: skip
 
 
-def train(settings: tuple[str, ...], seed: int, steps: int, lr: float) -> tuple[NeatModel, float]:
+def train(
+    settings: tuple[str, ...], seed: int, steps: int, optimizer: tuple[str, ...] = OPTIMIZER
+) -> tuple[NeatModel, float]:
     """A network trained on fresh rows, and the seconds it took."""
     torch.manual_seed(seed)
-    model = NeatModel(load(None, [*NETWORK, *settings]).config)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, step / 50, (steps - step) / steps * 5))
+    config = load(None, [*NETWORK, *settings, *optimizer]).config
+    model = NeatModel(config)
+    optimizers = Optimizers(model, config.optim)
     generator = torch.Generator().manual_seed(1_000_003 * (seed + 1))
     start = time.perf_counter()
     for step in range(steps):
         batch = rows(generator, ROWS, GAP)
         loss = byte_loss(model(batch), batch.targets) / (ROWS * PAIRS)
-        optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
+        optimizers.step(lr_scale(config.optim, step, steps), momentum(config.optim, step, steps))
+        optimizers.zero_grad()
         if step % 50 == 49:
             print(f"  step {step + 1}: loss {loss.item():.4f}", file=sys.stderr, flush=True)
     return model, time.perf_counter() - start
@@ -126,7 +135,7 @@ def shuffled(model: NeatModel) -> Iterator[None]:
             hook.remove()
 
 
-def measure(seed: int, steps: int, lr: float) -> list[dict[str, Any]]:
+def measure(seed: int, steps: int, optimizer: tuple[str, ...] = OPTIMIZER) -> list[dict[str, Any]]:
     """All arms of one seed."""
     results = []
     for arm, settings in ARMS.items():
