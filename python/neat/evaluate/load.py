@@ -60,6 +60,7 @@ def load_all(path: Path, *, device: str = "auto", average: bool = True) -> Loade
     patcher = _native.Patcher.from_json(state["patcher"])
     preparer = make_preparer(config, _native.CrossFit.single(ngram), patcher)
     network = _network(config, folder, average=average).to(placement.device)
+    network.latent.progress(state["step"], state["horizon"]["total"])
     window = config.train.window
     model = TextModel(network, preparer, window=window, patch_slots=config.patch_slots(window))
     return Loaded(model, ngram, config, state["step"])

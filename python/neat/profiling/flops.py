@@ -1,7 +1,8 @@
 """Floating-point operations of one forward pass, by closed formula.
 
 A multiplication and an addition count as two. Matrix products and attention are counted, element-wise work and norms
-are not (below 2 % at every preset). One training step costs three forward passes: the backward pass is two.
+are not (below 2 % at every preset), nor is what happens once per pass whatever its length, like the projection of a
+codebook. One training step costs three forward passes: the backward pass is two.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ def forward_per_byte(config: Config, window: int) -> float:
     if not network.patches:
         latent = network.layers * _latent_layer(network, _reach(network.window, window))
         return latent + _inputs(network, network.width) + 2 * network.width * NUM_BYTES
-    return _local(config, window) + (_latent(config, window) + _pool_and_read(config)) / mean_patch(config)
+    per_patch = _latent(config, window) + _pool_and_read(config) + _image_head(config)
+    return _local(config, window) + per_patch / mean_patch(config)
 
 
 def train_per_byte(config: Config, window: int) -> float:
@@ -62,7 +64,7 @@ def _local(config: Config, window: int) -> float:
         (network.encoder_layers, network.encoder_mixer, network.encoder_ffn_width),
         (network.decoder_layers, network.decoder_mixer, network.decoder_ffn_width),
     )
-    cost = _inputs(network, width) + 2 * width * NUM_BYTES
+    cost = _inputs(network, width) + 2 * width * (NUM_BYTES + config.vision.on)
     for layers, mixer, ffn_width in stacks:
         attention = 8 * width * width + 4 * _reach(network.local_window, window) * width
         mixing = attention if mixer == "attention" else 2 * network.conv_taps * width
@@ -85,3 +87,9 @@ def _pool_and_read(config: Config) -> float:
     if network.read == "cross_attention":
         return pool + network.decoder_layers * 4 * latent * width
     return pool + 2 * latent * width
+
+
+def _image_head(config: Config) -> float:
+    """Operations per patch of predicting an image code; every patch is asked, also in text."""
+    vision, width = config.vision, config.network.width
+    return vision.on * (vision.head_layers * 6 * width * vision.head_ffn_width + 2.0 * width * vision.codes)

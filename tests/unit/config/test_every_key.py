@@ -171,6 +171,7 @@ def decisions(config: Config) -> object:
 
 
 ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
+HALTING = ("recursion.depth=3", "recursion.halting=true")
 LARGE = ("data.sources=large.jsonl",)
 TWO = ('data.sources=["text.jsonl", "second.jsonl"]',)
 
@@ -220,6 +221,25 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "network.hash_rows": Probe("64", trained),
     "network.smear": Probe("false", trained),
     "network.ngram_features": Probe("false", trained),
+    "network.rope_share": Probe("0.5", trained),
+    "network.qk_gain": Probe("2.0", trained),
+    "network.kv_conv": Probe("3", trained),
+    "network.xsa": Probe("true", trained),
+    "network.attention_gate": Probe("true", trained),
+    "network.unet_skips": Probe("true", trained, ("network.layers=2",)),
+    "network.activation": Probe("leaky_relu2", trained),
+    "network.loop_middle": Probe("0.5", trained, ("network.layers=3",)),
+    "recursion.depth": Probe("2", trained),
+    "recursion.micro_steps": Probe("2", trained),
+    "recursion.supervision": Probe("[0.5]", trained, ("recursion.depth=2",)),
+    "recursion.halting": Probe("true", trained, ("recursion.depth=3",)),
+    "recursion.halt_threshold": Probe("0.001", trained, HALTING),
+    "recursion.min_depth": Probe("2", trained, (*HALTING, "recursion.halt_threshold=0.001")),
+    "recursion.halt_weight": Probe("0.1", trained, HALTING),
+    "recursion.ponder_weight": Probe("1.0", trained, HALTING),
+    "recursion.diversity_weight": Probe("1.0", trained, HALTING),
+    "recursion.diversity_target": Probe("0.2", trained, (*HALTING, "recursion.diversity_weight=1.0")),
+    "recursion.calibration_decay": Probe("0.5", trained, HALTING),
     "activation.memory_limit_mib": Probe("300", decisions),
     "activation.easy_patch_length": Probe("4.0", decisions),
     "activation.components": Probe('["recursion"]', decisions, ("activation.memory_limit_mib=300",)),

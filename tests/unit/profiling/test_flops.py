@@ -40,6 +40,20 @@ CASES: dict[str, dict[str, Any]] = {
         "network.ngram_features": False,
     },
     "no feed-forward in the encoder": {"network.encoder_ffn_width": 0},
+    "images": {
+        "vision.on": True,
+        "vision.codec": "palette:8",
+        "vision.codes": 8,
+        "vision.grid": 4,
+        "vision.head_ffn_width": 160,
+    },
+    "images without layers of their own": {
+        "vision.on": True,
+        "vision.codec": "palette:64",
+        "vision.codes": 64,
+        "vision.grid": 4,
+        "vision.head_layers": 0,
+    },
 }
 
 
@@ -60,6 +74,8 @@ def full_batch(config: Config) -> Batch:
         patch_length=torch.full_like(patches, config.patcher.stride).int(),
         hashes=torch.zeros(ROWS, window, tables, dtype=torch.int64),
         features=torch.zeros(ROWS, window, 256, dtype=torch.float16) if config.network.ngram_features else None,
+        codes=positions - 1 if config.vision.on else None, cell=positions - 1 if config.vision.on else None,
+        code_targets=patches - 100 if config.vision.on else None,
     )  # fmt: skip
 
 
@@ -68,7 +84,7 @@ def products(config: Config) -> float:
     model = NeatModel(config)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        model(full_batch(config))
+        (model.outputs if config.vision.on else model)(full_batch(config))
     counts = counter.get_flop_counts()["Global"]
     return sum(count for operation, count in counts.items() if "attention" not in str(operation)) / (
         ROWS * config.train.window
