@@ -4,7 +4,8 @@ B rows, N byte positions, P latent positions, R recursion depth. After each appl
 of being right, weight zero and bias -5 at first, as in arXiv 2510.04871. It is trained by the cross-entropy between
 sigmoid(q) and what came true, byte by byte: every scored byte that reads a patch is one outcome for it, so sigmoid(q)
 is the share of its bytes that the patch gets right (without patches a byte has one outcome, its own). The head sees
-the state detached: its losses train the head and nothing else, and the decision to stop has no gradient.
+the state detached: its losses train the head and nothing else, and the decision to stop has no gradient. Image codes are
+no outcomes: a patch that one follows stops by what the head learned from bytes.
 """
 
 from __future__ import annotations
