@@ -7,13 +7,15 @@ are computed block by block, so that the cost is O(N * W) with plain `scaled_dot
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neat.model.layers import SplitLinear, rms_norm
+from neat.model.active import Active, Kept
+from neat.model.layers import SplitLinear, rms_norm, same_document
+from neat.model.levers import NO_LEVERS, ExclusiveHeads, HeadGate, KeyValueConvolution, Levers, QueryGain
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,10 @@ class Span:
         cos: Rotary cosines, [N, K].
         sin: Rotary sines with the sign of the rotation, [N, K].
         persistent: Learned key-value pairs that everybody attends to.
+        reach: `reach[k - 1]` is true where position i - k is in the segment of i, [B, N, 1] each; for a convolution
+            on keys and values, empty without one.
+        active: The positions that attend, None when all do. Where it is set, `allowed` is [B, 1, A, N] and the
+            rotary tables are [B, 1, A, K].
     """
 
     allowed: Tensor
@@ -34,9 +40,28 @@ class Span:
     cos: Tensor
     sin: Tensor
     persistent: int = 0
+    reach: tuple[Tensor, ...] = ()
+    active: Active | None = None
+
+    def only(self, active: Active) -> Span:
+        """The same for the active positions alone; of a span with one full mask."""
+        assert self.block == 0
+        allowed = active.pick(self.allowed[:, 0])[:, None]
+        cos, sin = (table[active.places][:, None] for table in (self.cos, self.sin))
+        return replace(self, allowed=allowed, cos=cos, sin=sin, active=active)
 
 
-def make_span(document: Tensor, window: int, head_width: int, theta: float, persistent: int = 0) -> Span:
+def make_span(
+    document: Tensor,
+    window: int,
+    head_width: int,
+    theta: float,
+    *,
+    persistent: int = 0,
+    rope_share: float = 1.0,
+    taps: int = 0,
+    blocks: bool = True,
+) -> Span:
     """Builds the mask and the rotary tables for rows whose segments are `document` [B, N].
 
     Args:
@@ -45,20 +70,27 @@ def make_span(document: Tensor, window: int, head_width: int, theta: float, pers
         head_width: K, even.
         theta: Base of the rotary frequencies.
         persistent: Learned key-value pairs of each layer that will use it.
+        rope_share: Share of the channels that are rotated.
+        taps: Positions that the layers' convolution on keys and values sees.
+        blocks: Compute windows shorter than the row block by block.
     """
     num = document.shape[1]
-    cos, sin = _rotary_tables(num, head_width, theta, document.device)
-    block = 0 if window == 0 or num <= window else window
-    allowed = _block_mask(document, window) if block else _full_mask(document)
+    cos, sin = _rotary_tables(num, head_width, theta, document.device, rope_share)
+    limited = window and num > window
+    block = window if limited and blocks else 0
+    allowed = _block_mask(document, window) if block else _full_mask(document, window if limited else 0)
     if persistent:
         allowed = F.pad(allowed, (0, persistent), value=True)
-    return Span(allowed, block, cos, sin, persistent)
+    reach = tuple(same_document(document, k)[..., None] for k in range(1, taps))
+    return Span(allowed, block, cos, sin, persistent, reach)
 
 
-def _full_mask(document: Tensor) -> Tensor:
+def _full_mask(document: Tensor, window: int = 0) -> Tensor:
     num = document.shape[1]
-    causal = torch.ones(num, num, dtype=torch.bool, device=document.device).tril()
-    return (causal & (document[:, :, None] == document[:, None, :]))[:, None]
+    near = torch.ones(num, num, dtype=torch.bool, device=document.device).tril()
+    if window:
+        near = near.triu(1 - window)
+    return (near & (document[:, :, None] == document[:, None, :]))[:, None]
 
 
 def _block_mask(document: Tensor, window: int) -> Tensor:
@@ -74,9 +106,14 @@ def _block_mask(document: Tensor, window: int) -> Tensor:
     return allowed.view(batch * blocks, 1, window, 2 * window)
 
 
-def _rotary_tables(num: int, head_width: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    exponent = torch.arange(0, head_width, 2, device=device, dtype=torch.float32) / head_width
-    angle = torch.arange(num, device=device, dtype=torch.float32)[:, None] * theta**-exponent
+def _rotary_tables(
+    num: int, head_width: int, theta: float, device: torch.device, share: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    turning = max(2, 2 * round(share * head_width / 2))
+    exponent = torch.arange(0, turning, 2, device=device, dtype=torch.float32) / turning
+    # Pairs of channels beyond the share turn with frequency 0, which leaves them exactly as they are.
+    frequency = F.pad(theta**-exponent, (0, (head_width - turning) // 2))
+    angle = torch.arange(num, device=device, dtype=torch.float32)[:, None] * frequency
     cos, sin = angle.cos(), angle.sin()
     return torch.cat((cos, cos), dim=-1), torch.cat((-sin, sin), dim=-1)
 
@@ -97,9 +134,19 @@ class Attention(nn.Module):
         qk_norm: Normalise queries and keys before the rotation (arXiv 2302.05442).
         persistent: Learned key-value pairs that every position attends to (Titans, arXiv 2501.00663, section 3.3);
             they have no position and are the same for every input.
+        levers: Optional changes of the layer.
     """
 
-    def __init__(self, width: int, heads: int, kv_heads: int, *, qk_norm: bool, persistent: int = 0) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        kv_heads: int,
+        *,
+        qk_norm: bool,
+        persistent: int = 0,
+        levers: Levers = NO_LEVERS,
+    ) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_width, self.qk_norm = heads, kv_heads, width // heads, qk_norm
         kv_width = kv_heads * self.head_width
@@ -107,41 +154,70 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
         shape = (2, kv_heads, persistent, self.head_width)
         self.persistent = nn.Parameter(torch.empty(shape)) if persistent else None
+        self.query_gain = QueryGain(heads, levers.qk_gain) if levers.qk_gain else None
+        taps = levers.kv_conv
+        self.convolution = KeyValueConvolution(2 * kv_heads, self.head_width, taps) if taps > 1 else None
+        self.exclusive = ExclusiveHeads(heads) if levers.xsa else None
+        self.head_gate = HeadGate(width, heads) if levers.attention_gate else None
 
-    def forward(self, x: Tensor, span: Span, context: Tensor | None = None) -> Tensor:
-        """Mixes positions as `span` allows; a vector of `context` [B, N, D] is seen like the position it stands at."""
+    def forward(self, x: Tensor, span: Span, context: Tensor | None = None, kept: Kept | None = None) -> Tensor:
+        """Mixes positions as `span` allows.
+
+        Args:
+            x: All positions, or those that `span` names as active.
+            span: Who attends to whom.
+            context: Vectors [B, N, D] that are seen like the positions they stand at.
+            kept: Where keys and values outlive this call, so that halted positions can be attended to later.
+        """
         batch, num, width = x.shape
-        projected = self.qkv(x)
+        heads = self.qkv(x).view(batch, num, -1, self.head_width)
+        if self.convolution is not None:
+            heads = self.convolution(heads, span.reach, span.active, kept)
         if context is not None:
-            projected = self._beside(projected, context)
-        heads = projected.view(batch, num, -1, self.head_width).transpose(1, 2)
+            heads = self._beside(heads, context)
         with torch.autocast(x.device.type, enabled=False):
-            mixed = self._mix(_attention_dtype(heads), span)
+            mixed = self._mix(_attention_dtype(heads.transpose(1, 2)), span, kept)
+            if self.head_gate is not None:
+                mixed = self.head_gate(x, mixed)
         result: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, num, width))
         return result
 
-    def _beside(self, projected: Tensor, context: Tensor) -> Tensor:
+    def _beside(self, heads: Tensor, context: Tensor) -> Tensor:
         """Puts the keys and values of `context` behind those of the positions, as further heads."""
-        width = context.shape[-1]
-        query, key, value = torch.split(projected, list(self.qkv.splits), dim=-1)
-        context_key, context_value = F.linear(rms_norm(context), self.qkv.weight[width:]).chunk(2, dim=-1)
-        return torch.cat((query, key, context_key, value, context_value), dim=-1)
+        query, key, value = torch.split(heads, [self.heads, self.kv_heads, self.kv_heads], dim=2)
+        projected = F.linear(rms_norm(context), self.qkv.weight[context.shape[-1] :])
+        context_key, context_value = projected.view(*key.shape[:2], -1, self.head_width).chunk(2, dim=2)
+        return torch.cat((query, key, context_key, value, context_value), dim=2)
 
-    def _mix(self, heads: Tensor, span: Span) -> Tensor:
+    def _mix(self, heads: Tensor, span: Span, kept: Kept | None) -> Tensor:
         """Rotates and attends: [B, H + 2G, N, K] -> [B, H, N, K]; with a context there are 2G more heads."""
         kv_heads = (heads.shape[1] - self.heads) // 2
         query_key, value = torch.split(heads, [self.heads + kv_heads, kv_heads], dim=1)
         if self.qk_norm:
             query_key = rms_norm(query_key)
         query, key = torch.split(rotate(query_key, span.cos, span.sin), [self.heads, kv_heads], dim=1)
-        key, value = self._repeat(key), self._repeat(value)
+        if self.query_gain is not None:
+            query = self.query_gain(query)
+        own = value[:, : self.kv_heads]
+        if kept is not None:
+            key, value = self._keep("key", key, span, kept), self._keep("value", value, span, kept)
+        mixed = self._attend(query, self._repeat(key), self._repeat(value), span)
+        return mixed if self.exclusive is None else self.exclusive(mixed, self._repeat(own))
+
+    def _keep(self, name: str, x: Tensor, span: Span, kept: Kept) -> Tensor:
+        """Keeps the heads of the positions; of active positions returns them with those of the halted ones."""
+        merged = kept.merge(name, x[:, : self.kv_heads].transpose(1, 2), span.active)
+        return x if span.active is None else merged.transpose(1, 2)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, span: Span) -> Tensor:
+        num = query.shape[2]
         if span.block:
             query = _blocks(query, span.block)
             key, value = _with_previous(_blocks(key, span.block)), _with_previous(_blocks(value, span.block))
         key, value, allowed = self._extend(key, value, span)
         if span.block == 0:
             return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        return _attend_in_blocks(query, key, value, allowed)[:, :, : heads.shape[2]]
+        return _attend_in_blocks(query, key, value, allowed)[:, :, :num]
 
     def _repeat(self, heads: Tensor) -> Tensor:
         """One key or value head per query head: [B, G, ..] -> [B, H, ..]."""

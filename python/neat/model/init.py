@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 RESIDUAL_WRITERS = ("out.weight", "down.weight")
-ZERO = ("head.weight", "embedding.hash.weight", "smear.scale", "memory.out.weight", "experts.vectors")
+ZERO = (
+    "head.weight", "embedding.hash.weight", "smear.scale", "query_gain.gain", "attention.convolution.kernel",
+    "exclusive.share", "head_gate.weight", "latent.skips", "halting.weight", "memory.out.weight", "experts.vectors",
+)  # fmt: skip
 GATE_BIAS = (-5.0, 1.5, 0.0)
 """Of forgetting, momentum and inner learning rate: a fresh memory forgets 0.7 % per patch and averages over five."""
 
@@ -29,6 +32,11 @@ def initialise(model: nn.Module) -> None:
 def _draw(name: str, parameter: Tensor, writers: int) -> None:
     if name.endswith(ZERO):
         parameter.zero_()
+    elif name.endswith("halting.bias"):
+        # A fresh network is right about nothing, and no position stops.
+        parameter.fill_(-5.0)
+    elif name.endswith("latent.injection"):
+        parameter.fill_(1.0)
     elif name.endswith("embedding.byte.weight"):
         parameter.normal_(std=0.5)
     elif name.endswith("embedding.ngram.weight"):

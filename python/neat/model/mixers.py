@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neat.config.schema import Network
 from neat.model.attention import Attention, Span
-from neat.model.layers import FeedForward, rms_norm, same_document
+from neat.model.layers import feed_forward, rms_norm, same_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +75,13 @@ class _Convolve(torch.autograd.Function):
 class LocalBlock(nn.Module):
     """One layer of the local encoder or decoder: a mixer, then a feed-forward layer where `ffn_width` > 0."""
 
-    def __init__(self, width: int, mixer: str, heads: int, ffn_width: int, taps: int, *, qk_norm: bool) -> None:
+    def __init__(self, network: Network, mixer: str, ffn_width: int) -> None:
         super().__init__()
+        width, heads = network.local_width, network.local_heads
         attends = mixer == "attention"
-        self.attention = Attention(width, heads, heads, qk_norm=qk_norm) if attends else None
-        self.convolution = None if attends else CausalConvolution(width, taps)
-        self.feed_forward = FeedForward(width, ffn_width) if ffn_width else None
+        self.attention = Attention(width, heads, heads, qk_norm=network.qk_norm) if attends else None
+        self.convolution = None if attends else CausalConvolution(width, network.conv_taps)
+        self.feed_forward = feed_forward(network, width, ffn_width) if ffn_width else None
 
     def forward(self, x: Tensor, context: LocalContext) -> Tensor:
         """Applies the layer to [B, N, D]."""

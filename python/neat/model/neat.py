@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from neat.config.schema import Config, Network
@@ -43,27 +45,50 @@ class NeatModel(nn.Module):
         self.embedding = ByteEmbedding(network, width)
         self.patching = Patching(network, config.patcher.max_length) if network.patches else None
         self.latent = LatentTransformer(config)
+        self.recursion = config.recursion
         self.head = nn.Linear(width, NUM_BYTES, bias=False)
         self.experts = _experts(self.latent, config) if config.expert.count else None
         initialise(self)
 
     def forward(self, batch: Batch) -> Tensor:
         """Logits in float32 (float64 for a float64 model), [B, N, 256]."""
-        return self.outputs(batch).logits
+        return self.trunk(self.embedding(batch), batch, last_only=True).logits
 
     def outputs(self, batch: Batch) -> Outputs:
         """Everything that a loss is made of."""
         return self.trunk(self.embedding(batch), batch)
 
-    def trunk(self, x: Tensor, batch: Batch) -> Outputs:
-        """All of the network but its embeddings, from embedded positions [B, N, E]."""
+    def trunk(self, x: Tensor, batch: Batch, *, last_only: bool = False) -> Outputs:
+        """All of the network but its embeddings, from embedded positions [B, N, E].
+
+        Args:
+            x: Embedded positions.
+            batch: What they came from.
+            last_only: Leave out the predictions after earlier applications of the latent transformer.
+        """
         if self.patching is None:
             latent: Latent = self.latent(x, batch.document)
-            return Outputs(self._predict(latent.vectors))
-        context = self.patching.context(batch, x)
-        encoded = self.patching.encode(x, context)
-        latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
-        return Outputs(self._predict(self.patching.decode(encoded, latent.vectors, batch, context)))
+            read = self._predict
+        else:
+            context = self.patching.context(batch, x)
+            encoded = self.patching.encode(x, context)
+            latent = self.latent(self.patching.pool(encoded, batch), batch.patch_document)
+            read = partial(self._read, self.patching, encoded, batch, context)
+        earlier = () if last_only else self._earlier(latent, read)
+        return Outputs(read(latent.vectors), earlier, halting=latent.halting, depth=latent.depth)
+
+    def _earlier(self, latent: Latent, read: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+        """Predictions from the states that a loss looks at; without gradient where only the halting head does."""
+        found = []
+        for application in self.recursion.decoded if latent.earlier else ():
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.recursion.weights[application] > 0):
+                found.append(read(latent.earlier[application]))
+        return tuple(found)
+
+    def _read(
+        self, patching: Patching, encoded: Tensor, batch: Batch, context: LocalContext, vectors: Tensor
+    ) -> Tensor:
+        return self._predict(patching.decode(encoded, vectors, batch, context))
 
     def switchable(self) -> frozenset[str]:
         """Components of this network that `activate` can turn off and on."""
@@ -135,17 +160,7 @@ class Patching(nn.Module):
 
 
 def _stack(network: Network, mixer: str, layers: int, ffn_width: int) -> nn.ModuleList:
-    return nn.ModuleList(
-        LocalBlock(
-            network.local_width,
-            mixer,
-            network.local_heads,
-            ffn_width,
-            network.conv_taps,
-            qk_norm=network.qk_norm,
-        )
-        for _ in range(layers)
-    )
+    return nn.ModuleList(LocalBlock(network, mixer, ffn_width) for _ in range(layers))
 
 
 def _read(network: Network) -> nn.Module:

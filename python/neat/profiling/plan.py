@@ -100,6 +100,8 @@ def _activations(config: Config, placement: Placement) -> int:
     with FakeTensorMode(allow_non_fake_inputs=True):
         # Drawing weights asks for values, which these tensors do not have.
         model = model.to_empty(device="cpu")
+        # Which positions halt is not known either: room for all of them.
+        model.latent.skips_halted = False
         weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
         batch = _empty_batch(config, rows)
         with (

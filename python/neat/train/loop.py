@@ -82,6 +82,8 @@ def train_step(trainer: Trainer, batch: Batch, scored: int) -> Progress:
     """One update from a batch with `scored` targets."""
     optim, steps = trainer.config.optim, trainer.horizon.total
     parts: dict[str, Tensor] = {}
+    latent = trainer.model.latent
+    latent.progress(trainer.step, steps)
     for some in micro_batches(batch, trainer.config.train.micro_batch_bytes):
         with trainer.placement.autocast():
             outputs = trainer.forward(some)
@@ -89,10 +91,15 @@ def train_step(trainer: Trainer, batch: Batch, scored: int) -> Progress:
         torch.autograd.backward(total / scored)
         for name, part in losses.items():
             parts[name] = parts.get(name, 0) + part.detach() / scored
+        if latent.halting is not None:
+            latent.halting.observe(outputs, some)
     norm = gradient_norm(trainer, optim.clip_norm)
     if trainer.on_gradients is not None:
         trainer.on_gradients()
-    if trainer.guard.allows(parts["byte"], norm, trainer.step):
+    accept = trainer.guard.allows(parts["byte"], norm, trainer.step)
+    if latent.halting is not None:
+        latent.halting.calibrate(accept=accept)
+    if accept:
         trainer.optimizers.step(
             schedule.lr_scale(optim, trainer.step, steps), schedule.momentum(optim, trainer.step, steps)
         )
