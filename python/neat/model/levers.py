@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from neat.config.schema import Network
 from neat.model.active import Active, Kept
+from neat.model.cache import Cache, keep_last
 from neat.model.layers import shift
 
+PROJECTED = "before convolution"
+"""What is kept of halted positions for the convolution on keys and values."""
 GATE_INPUTS = 12
 """Leading channels that decide how much of a head's output passes."""
 
@@ -96,7 +99,26 @@ class KeyValueConvolution(nn.Module):
         self.heads = heads
         self.kernel = nn.Parameter(torch.empty(taps - 1, heads, head_width))
 
-    def forward(self, heads: Tensor, reach: tuple[Tensor, ...], active: Active | None, kept: Kept | None) -> Tensor:
+    def new_cache(self, rows: int) -> Cache:
+        """Room for the last `taps - 1` projections of `rows` streams; before the beginning they are zero."""
+        return {"tail": self.kernel.new_zeros(rows, *self.kernel.shape)}
+
+    def hold(self, kept: Kept, cache: Cache, count: Tensor | None) -> Tensor:
+        """Puts what the cache kept before the projections of all positions; keeps the last of them."""
+        assert count is not None
+        tail, source = cache["tail"], kept.tensors[PROJECTED]
+        cache["tail"] = keep_last(tail, source, count)
+        return torch.cat((tail.to(source.dtype), source), dim=1)
+
+    def forward(
+        self,
+        heads: Tensor,
+        reach: tuple[Tensor, ...],
+        active: Active | None,
+        kept: Kept | None,
+        cache: Cache | None = None,
+        count: Tensor | None = None,
+    ) -> Tensor:
         """Convolves the last 2 G of the heads [B, N, H + 2G, K] before they are normalised and rotated.
 
         Args:
@@ -104,13 +126,22 @@ class KeyValueConvolution(nn.Module):
             reach: `reach[k - 1]` is 1 where position i - k is in the segment of i, else 0: [B, P, 1] each.
             active: The positions that `heads` holds, None for all.
             kept: The projections of halted positions.
+            cache: Of the streams that the rows continue.
+            count: New positions of each stream, [B].
         """
         query, own = torch.split(heads, [heads.shape[2] - self.heads, self.heads], dim=2)
-        source = own if kept is None else kept.merge("before convolution", own, active)
+        kept = Kept() if kept is None else kept
+        source = kept.merge(PROJECTED, own, active)
+        first = 0
+        if cache is not None:
+            source, first = self.hold(kept, cache, count), self.kernel.shape[0]
+            # What stands before the beginning is zero, so every position reaches all before it.
+            reach = (source.new_ones(1, 1, 1),) * first
         kernel = self.kernel.to(heads.dtype)
         mixed = source
         for k, within in enumerate(reach, start=1):
             mixed = mixed + kernel[k - 1] * _back(source, k) * within.to(heads.dtype)[..., None]
+        mixed = mixed[:, first:]
         return torch.cat((query, mixed if active is None else active.pick(mixed)), dim=2)
 
 
