@@ -1,9 +1,9 @@
 """Expert vectors on four dialects of a small language: right expert against base against wrong expert, and mixtures.
 
-Usage: ``python benchmarks/experts.py [--seeds 0 1 2] [--json PATH]``. A base of one byte per latent position reads lines
-such as ``bdca > acdb``: four letters or digits are answered backwards or moved up by one, either with probability one
-half and no way to tell which, so the base is right about half of the time. For each of the four dialects an expert is
-trained by reward and another one by the next byte of the answers, the base frozen. Accuracy is exact match of the
+Usage: ``python benchmarks/experts.py [--seeds 0 1 2] [--json PATH]``. A base of one byte per latent position reads
+lines such as ``bdca > acdb``: four letters or digits are answered backwards or moved up by one, either with probability
+one half and no way to tell which, so the base is right about half of the time. For each of the four dialects an expert
+is trained by reward and another one by the next byte of the answers, the base frozen. Accuracy is exact match of the
 likeliest answer on strings that neither base nor experts have seen. Controls: the expert of the opposite dialect, and
 the right expert with its numbers shuffled. The mixed task asks for letters backwards and digits up at once; a mixture
 is searched on 24 examples by the cross-entropy method and measured on others.
