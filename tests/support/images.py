@@ -40,26 +40,31 @@ def symbols(document: Document) -> list[Symbol]:
     return found
 
 
-def image_rows(shape: Network, rows: Sequence[Sequence[Document]], positions: int, slots: int = 0) -> Batch:
+def image_rows(
+    shape: Network, rows: Sequence[Sequence[Document]], positions: int, slots: int = 0, stride: int = STRIDE
+) -> Batch:
     """Each row holds some documents, one after the other; the rest is padding."""
-    made = [_row(shape, [symbols(document) for document in row], positions, slots or positions + 1) for row in rows]
+    streams = [[symbols(document) for document in row] for row in rows]
+    made = [_row(shape, row, positions, slots or positions + 1, stride) for row in streams]
     return Batch(**{name: torch.stack([row[name] for row in made]) for name in made[0]})
 
 
-def _starts(stream: list[Symbol]) -> list[bool]:
-    """Whether each symbol opens a patch: every third byte, each code, the end of an image, and the byte after it.
+def _starts(stream: list[Symbol], stride: int) -> list[bool]:
+    """Whether each symbol opens a patch: the byte after a full one, each code, the end of an image, what follows it.
 
     What begins an image follows the rule for bytes: whether it comes must not be known before.
     """
     found, length = [], 0
     for index, (kind, _, _) in enumerate(stream):
-        opens = kind in ("code", "end") or index == 0 or stream[index - 1][0] == "end" or length == STRIDE
+        opens = kind in ("code", "end") or index == 0 or stream[index - 1][0] == "end" or length == stride
         length = 1 if opens else length + 1
         found.append(opens)
     return found
 
 
-def _row(shape: Network, documents: list[list[Symbol]], positions: int, slots: int) -> dict[str, torch.Tensor]:
+def _row(
+    shape: Network, documents: list[list[Symbol]], positions: int, slots: int, stride: int
+) -> dict[str, torch.Tensor]:
     row = {
         "ids": torch.full((positions,), PAD),
         "targets": torch.full((positions,), IGNORED_TARGET),
@@ -80,15 +85,15 @@ def _row(shape: Network, documents: list[list[Symbol]], positions: int, slots: i
         row["features"] = torch.full((positions, 256), 1 / 16, dtype=torch.float16)
     at, slot = 0, -1
     for number, stream in enumerate(documents):
-        at, slot = _fill(shape, row, stream, number, at, slot)
+        at, slot = _fill(shape, row, stream, number, at, slot, stride)
     return row
 
 
 def _fill(
-    shape: Network, row: dict[str, torch.Tensor], stream: list[Symbol], number: int, at: int, slot: int
+    shape: Network, row: dict[str, torch.Tensor], stream: list[Symbol], number: int, at: int, slot: int, stride: int
 ) -> tuple[int, int]:
     """Writes one document from position `at`; returns where the next one begins and the last slot used."""
-    starts, seen = _starts(stream), [BOS]
+    starts, seen = _starts(stream, stride), [BOS]
     for q, (kind, value, _) in enumerate(stream):
         if q == 0 or starts[q - 1]:
             slot += 1
@@ -109,3 +114,28 @@ def _fill(
             row["hashes"][at + q, table] = table * shape.hash_rows + sum(seen[-order:]) * 31 % shape.hash_rows
         seen.append(IMG if kind == "code" else value)
     return at + len(stream), slot
+
+
+def continuation(whole: Batch, start: int, end: int) -> Batch:
+    """Positions [start, end) of rows with one patch per position, as a batch that continues streams."""
+    num = end - start
+    document = whole.document[:, start:end]
+    slots = torch.arange(num + 1).expand(whole.num_rows, -1)
+    patch = torch.where(document >= 0, slots[:, :-1], num)
+    closed = torch.nn.functional.pad(document, (0, 1), value=-1)
+    assert whole.codes is not None and whole.cell is not None
+    return Batch(
+        ids=whole.ids[:, start:end],
+        targets=whole.targets[:, start:end],
+        document=document,
+        patch=patch,
+        read=torch.where(document >= 0, patch + 1, 0),
+        patch_document=closed,
+        patch_first=slots.clamp(max=num - 1),
+        patch_last=slots.clamp(max=num - 1),
+        patch_length=(closed >= 0).int(),
+        hashes=None if whole.hashes is None else whole.hashes[:, start:end].contiguous(),
+        features=None if whole.features is None else whole.features[:, start:end],
+        codes=whole.codes[:, start:end],
+        cell=whole.cell[:, start:end],
+    )

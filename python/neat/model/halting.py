@@ -9,7 +9,7 @@ the state detached: its losses train the head and nothing else, and the decision
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -142,12 +142,12 @@ class Halting(nn.Module):
         some = count.clamp(min=1)
         weight = count / count.sum()
         figures = {
-            "recursion/depth": count.sum() / count[0],
-            "recursion/entropy": torch.special.entr(stopped).sum(),
-            "recursion/variance": (weight * (squares / some - (said / some).square())).sum(),
-            "recursion/calibration_error": (weight * (corrected - right).abs() / some).sum(),
-            "recursion/right": (weight * right / some).sum(),
-        } | {f"recursion/depth_{depth}": share for depth, share in enumerate(stopped, start=1)}
+            "halting/depth": count.sum() / count[0],
+            "halting/entropy": torch.special.entr(stopped).sum(),
+            "halting/variance": (weight * (squares / some - (said / some).square())).sum(),
+            "halting/calibration_error": (weight * (corrected - right).abs() / some).sum(),
+            "halting/right": (weight * right / some).sum(),
+        } | {f"halting/depth_{depth}": share for depth, share in enumerate(stopped, start=1)}
         return {name: float(figure) for name, figure in figures.items()}
 
 
@@ -157,10 +157,10 @@ class SameDepth:
     def __init__(self) -> None:
         self._row = 0
 
-    def note(self, metrics: dict[str, float]) -> bool:
-        """Takes in the metrics of a logged step; true at the step that completes the row."""
-        shares = [share for name, share in metrics.items() if name.startswith("recursion/depth_")]
-        self._row = self._row + 1 if max(shares, default=0.0) == 1.0 else 0
+    def note(self, metrics: Mapping[str, object]) -> bool:
+        """Takes in the metrics of a reported step; true at the step that completes the row."""
+        shares = [share for name, share in metrics.items() if name.startswith("halting/depth_")]
+        self._row = self._row + 1 if 1.0 in shares else 0
         return self._row == ALIKE
 
 

@@ -170,6 +170,11 @@ class LatentTransformer(nn.Module):
         start = self.network.loop_middle
         self.looped = start > 0 and start * total <= step
 
+    def metrics(self) -> dict[str, float]:
+        """What recursion, halting and looped layers did in the last step, where they are on."""
+        halting = {} if self.halting is None else self.halting.metrics()
+        return halting | ({"latent/looped": float(self.looped)} if self.network.loop_middle else {})
+
     def order(self) -> list[int]:
         """Layers in the order in which one pass runs them."""
         num = len(self.layers)

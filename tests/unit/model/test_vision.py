@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.images import CODES, GRID, image_rows, vision
+from support.images import CODES, GRID, continuation, image_rows, vision
 from support.networks import PATCHED, network, scattered, whole
 from support.text import close, forward, prose, rows
 
@@ -274,6 +274,28 @@ def test_packed_documents_with_images_do_not_see_each_other(name: str) -> None:
     assert torch.equal(found.logits[0, start : start + 19], found.logits[1, start : start + 19])
     assert torch.equal(found.image_logits[0, mine], found.image_logits[1, mine])
     assert not torch.equal(found.logits[0, 2:start], found.logits[1, 2:start])
+
+
+@pytest.mark.parametrize("name", WIRINGS)
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_reading_on_through_images_equals_reading_at_once(name: str, size: int) -> None:
+    """Also the codes that would follow at each place, and rows of different lengths."""
+    shape = PATCHED[name]
+    model = scattered(shape, vision=vision())
+    whole_rows = image_rows(shape, [[DOCUMENT], [(b"stone ", (3, 3, 0, 2))]], LENGTH, stride=1)
+    expected = outputs(model, whole_rows)
+    assert expected.image_logits is not None
+    cache = model.new_cache(2)
+    with torch.no_grad():
+        for start in range(0, LENGTH, size):
+            end = min(start + size, LENGTH)
+            logits = model.read_on(continuation(whole_rows, start, end), cache).logits
+            codes = model.next_code(cache)
+            for row in (0, 1):
+                num = int((whole_rows.document[row, start:end] >= 0).sum())
+                assert close(logits[row, :num], expected.logits[row, start : start + num], 1e-9)
+                if num:
+                    assert close(codes[row], expected.image_logits[row, start + num - 1], 1e-9)
 
 
 def test_image_logits_are_over_codes_only() -> None:
