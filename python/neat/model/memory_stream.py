@@ -82,7 +82,7 @@ def _resume(
     for index, part in enumerate(writes.split(chunk)):
         size = part.query.shape[2]
         real = active[:, None, index * chunk : index * chunk + size]
-        earlier = torch.ones(size, size, dtype=torch.bool, device=real.device).tril()
+        earlier = torch.ones(1, 1, size, size, dtype=torch.bool, device=real.device).tril()
         place = Place(real, earlier)
         learned = learn_chunk(state, start, part, place, rule, gram=gram)
         reads.append(learned.reads)
