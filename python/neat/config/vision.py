@@ -17,8 +17,8 @@ class Vision(Section):
     on: bool = False
     """Read and write images. false: no image parts, bytes only."""
     codec: str = ""
-    """File of the image codec (safetensors, made by `neat data codec`), or palette:N for N flat colours. Empty: the image
-    parts are there, but the text may hold no images."""
+    """File of the image codec (safetensors, made by `neat data codec`), or palette:N for N flat colours. Empty: the
+    image parts are there, but the text may hold no images."""
     codes: int = Field(default=1024, ge=2, le=65_536)
     """Entries of the codebook (2 to 65536)."""
     code_width: int = Field(default=64, ge=1, le=4096)
