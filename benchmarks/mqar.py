@@ -1,6 +1,6 @@
 """Recall beyond the attention window: does the memory carry what attention no longer sees?
 
-Usage: ``python benchmarks/mqar.py [--seeds 0 1 2] [--steps 500] [--json PATH]``. Multi-query associative recall (arXiv
+Usage: ``python benchmarks/mqar.py [--seeds 0 1 2] [--steps 300] [--json PATH]``. Multi-query associative recall (arXiv
 2312.04927): a few key-value pairs, filler of two symbols that is longer than all windows together, then every key once
 more; the next byte is right when it is the value. Two layers with a window of 16 reach 31 positions back, the nearest
 pair is further away. Arms, all the network of `neat` with the same seed, data and optimiser:
@@ -166,7 +166,7 @@ def main() -> None:
     """Trains every arm, writes the result file and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=500, help="updates of each arm, 64 rows each")
+    parser.add_argument("--steps", type=int, default=300, help="updates of each arm, 64 rows each")
     parser.add_argument("--json", type=Path, help="result file")
     arguments = parser.parse_args()
     record: dict[str, Any] = {"machine": describe("torch"), "steps": arguments.steps, "settings": OPTIMIZER}

@@ -9,14 +9,11 @@ B rows, H heads, N new patches, C patches per chunk, K head width, F hidden widt
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from neat.model.cache import Cache
 from neat.model.memory_rule import Learned, Place, Rule, Watch, Weights, Writes, begin, learn_chunk
-
-Cache = dict[str, Any]
 
 
 def new_stream(weights: Weights, rows: int, *, gram: bool) -> Cache:
@@ -29,7 +26,7 @@ def new_stream(weights: Weights, rows: int, *, gram: bool) -> Cache:
     """
     state = begin(weights, rows)
     heads, width = weights.first.shape[:2]
-    cache = {
+    cache: Cache = {
         "first": state.first.contiguous(),
         "second": state.second.contiguous(),
         "start_first": state.weights.first.contiguous(),

@@ -13,6 +13,7 @@ from support.networks import network, scatter, whole
 from torch import Tensor
 
 from neat.config.memory import Memory as Settings
+from neat.model.cache import leaves
 from neat.model.memory import Memory, make_recall
 from neat.model.memory_rule import Rule, Writes
 from neat.model.memory_stream import new_stream, resume
@@ -95,16 +96,16 @@ def test_a_row_without_new_patches_keeps_its_state_bit_for_bit(num: int) -> None
     cache = memory.new_cache(2)
     with torch.no_grad():
         feed(memory, cache, torch.randn(2, 6, 16, dtype=torch.float64), [6, 5])
-        kept, old = dict(cache), {name: leaf.clone() for name, leaf in cache.items()}
+        kept, old = dict(leaves(cache)), {name: leaf.clone() for name, leaf in leaves(cache)}
         feed(memory, cache, torch.randn(2, num, 16, dtype=torch.float64), [num, 0])
-    for name, leaf in old.items():
-        assert torch.equal(cache[name][1], leaf[1]), name
-        assert torch.equal(kept[name], leaf), "a fork must not change"
-        assert not torch.equal(cache[name][0], leaf[0]) or name.startswith("start"), name
+    for name, leaf in leaves(cache):
+        assert torch.equal(leaf[1], old[name][1]), name
+        assert torch.equal(kept[name], old[name]), "a fork must not change"
+        assert not torch.equal(leaf[0], old[name][0]) or name.startswith("start"), name
 
 
 def test_every_leaf_has_a_row_per_stream() -> None:
-    assert all(leaf.shape[0] == 5 for leaf in ready().new_cache(5).values())
+    assert all(leaf.shape[0] == 5 for _, leaf in leaves(ready().new_cache(5)))
 
 
 def test_a_document_in_a_row_equals_the_document_alone_at_the_same_place_of_its_chunk() -> None:
@@ -129,5 +130,5 @@ def test_half_precision_continues_like_half_precision() -> None:
         expected = in_one_go(memory, x)
         cache = memory.new_cache(1)
         found = torch.cat([feed(memory, cache, part, [part.shape[1]]) for part in x.split([1, 4, 6], dim=1)], dim=1)
-    assert {leaf.dtype for leaf in cache.values()} == {torch.float32, torch.int64}
+    assert {leaf.dtype for _, leaf in leaves(cache)} == {torch.float32, torch.int64}
     torch.testing.assert_close(found, expected, rtol=0, atol=0.05)

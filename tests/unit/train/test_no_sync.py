@@ -15,7 +15,7 @@ from support.networks import MAX_PATCH, NETWORKS, network, whole
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from neat.config.load import load
-from neat.config.schema import Config, Network, Recursion
+from neat.config.schema import Config, Memory, Network, Recursion
 from neat.model.batch import Batch
 from neat.model.losses import byte_loss, objective
 from neat.model.neat import NeatModel
@@ -74,6 +74,13 @@ def test_levers_recursion_and_supervision(patches: bool) -> None:
     shape = network(**LEVERS, layers=5, window=3, patches=patches)
     recursion = Recursion(depth=3, micro_steps=2, supervision=(0.5, 0.0))
     _whole_step(whole(shape, recursion=recursion), shape)
+
+
+@pytest.mark.parametrize("variant", ["mag", "mal", "mac", "lmm"])
+def test_memories(variant: str) -> None:
+    shape = network(window=3)
+    memory = Memory.model_validate({"variant": variant, "heads": 2, "chunk": 8, "persistent": 2})
+    _whole_step(whole(shape, memory=memory), shape)
 
 
 def test_halting_that_computes_all_positions() -> None:
