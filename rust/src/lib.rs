@@ -9,6 +9,7 @@ mod corpus;
 mod error;
 mod ngram;
 mod prepare;
+mod reader;
 mod stream;
 
 #[pymodule(gil_used = false)]
@@ -21,6 +22,8 @@ mod _native {
     use crate::ngram::{CrossFit, NgramModel, Patcher};
     #[pymodule_export]
     use crate::prepare::Preparer;
+    #[pymodule_export]
+    use crate::reader::Reader;
     #[pymodule_export]
     use crate::stream::WindowStream;
 

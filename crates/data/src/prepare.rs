@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::folds::CrossFit;
 use crate::hash::HashTables;
 use crate::patch::Patcher;
@@ -45,15 +47,15 @@ pub struct Segment {
 /// Turns documents into rows. Cheap to clone and share between threads.
 #[derive(Debug, Clone)]
 pub struct Preparer {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    models: Option<CrossFit>,
-    patcher: Patcher,
-    hashes: HashTables,
-    features: bool,
+pub(crate) struct Inner {
+    pub(crate) models: Option<CrossFit>,
+    pub(crate) patcher: Patcher,
+    pub(crate) hashes: HashTables,
+    pub(crate) features: bool,
 }
 
 impl Preparer {
@@ -83,6 +85,14 @@ impl Preparer {
     /// The optional arrays that its rows carry.
     pub fn shape(&self) -> RowShape {
         RowShape { tables: self.inner.hashes.num_tables(), features: self.inner.features }
+    }
+
+    /// Names what decides the rows of a document: 16 hexadecimal digits.
+    pub(crate) fn digest(&self) -> String {
+        let Inner { models, patcher, hashes, features } = &*self.inner;
+        let model = models.as_ref().map(|models| models.full().digest());
+        let shown = format!("{model:?} {} {hashes:?} {features}", patcher.to_json());
+        format!("{:016x}", xxh3_64(shown.as_bytes()))
     }
 
     /// The fold of a document, `None` when there are no fold models.
