@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use neat_data::{DataError, Part, Target};
+use neat_data::{DataError, Document, Part, Target};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::corpus::{Corpus, interruptible};
+use crate::document::{AnyDocument, owned};
 use crate::error::{OrRaise, data_error};
 
 /// Bytes of text read between two looks for an interruption.
@@ -59,11 +60,12 @@ impl NgramModel {
     #[pyo3(signature = (documents, order = 6, threads = 0))]
     fn train_bytes(
         py: Python<'_>,
-        documents: Vec<PyBackedBytes>,
+        documents: Vec<AnyDocument<'_>>,
         order: usize,
         threads: usize,
     ) -> PyResult<Self> {
-        let model = py.detach(|| neat_data::NgramModel::train(owned(&documents), order, threads));
+        let documents = owned(documents).into_iter().map(Ok::<_, DataError>);
+        let model = py.detach(|| neat_data::NgramModel::train(documents, order, threads));
         Ok(model.or_raise()?.into())
     }
 
@@ -187,12 +189,13 @@ impl CrossFit {
     #[pyo3(signature = (documents, order = 6, folds = 8, threads = 0))]
     fn train_bytes(
         py: Python<'_>,
-        documents: Vec<PyBackedBytes>,
+        documents: Vec<AnyDocument<'_>>,
         order: usize,
         folds: usize,
         threads: usize,
     ) -> PyResult<Self> {
-        let inner = py.detach(|| neat_data::CrossFit::train(owned(&documents), order, folds, threads));
+        let documents = owned(documents).into_iter().map(Ok::<_, DataError>);
+        let inner = py.detach(|| neat_data::CrossFit::train(documents, order, folds, threads));
         Ok(Self { inner: inner.or_raise()? })
     }
 
@@ -215,8 +218,8 @@ impl CrossFit {
     }
 
     /// Fold of a document, `xxh3_64(document) % folds`; None when not cross-fitted or not trained on.
-    fn fold_of(&self, document: PyBackedBytes) -> Option<u32> {
-        self.inner.fold_of(&document)
+    fn fold_of(&self, document: AnyDocument<'_>) -> Option<u32> {
+        self.inner.fold_of(&neat_data::Document::from(document).identity())
     }
 
     /// The model that has not seen a fold.
@@ -291,7 +294,7 @@ impl Patcher {
     fn calibrate_bytes(
         py: Python<'_>,
         models: &CrossFit,
-        documents: Vec<PyBackedBytes>,
+        documents: Vec<AnyDocument<'_>>,
         rule: &str,
         mean_length: f64,
         max_length: usize,
@@ -299,6 +302,7 @@ impl Patcher {
         sample_bytes: usize,
     ) -> PyResult<Self> {
         let target = Target { rule: rule.parse().or_raise()?, mean_length, max_length, stride, sample_bytes };
+        let documents = owned(documents);
         let inner = py.detach(|| neat_data::calibrate(&models.inner, &documents, target));
         Ok(Self { inner: inner.or_raise()? })
     }
@@ -372,15 +376,11 @@ impl Patcher {
     }
 }
 
-fn owned(documents: &[PyBackedBytes]) -> impl Iterator<Item = neat_data::Result<Vec<u8>>> {
-    documents.iter().map(|document| Ok(document.to_vec()))
-}
-
 /// The same documents, with a look for an interruption now and then.
 fn watched<'a>(
-    documents: impl Iterator<Item = neat_data::Result<Vec<u8>>> + 'a,
+    documents: impl Iterator<Item = neat_data::Result<Document>> + 'a,
     tick: &'a mut dyn FnMut() -> neat_data::Result<()>,
-) -> impl Iterator<Item = neat_data::Result<Vec<u8>>> + 'a {
+) -> impl Iterator<Item = neat_data::Result<Document>> + 'a {
     let mut unwatched = 0;
     documents.map(move |document| {
         let document = document?;
