@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from neat.cli.arguments import add_config_options, load_config
+from neat.errors import UsageError
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +14,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from neat.config.show import describe_settings  # pydantic; only this command lists settings
 
     add_config_options(parser, required=True)
-    parser.add_argument("--out", type=Path, metavar="RUN", help="run directory (default: runs/NAME)")
+    parser.add_argument(
+        "--out", type=Path, metavar="RUN", help="run directory (default: runs/NAME; of an expert, runs/EXPERT)"
+    )
     parser.add_argument(
         "--log",
         metavar="COMPONENT=LEVEL",
@@ -27,10 +30,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Trains; returns the exit code."""
-    config = load_config(arguments).config
-    config.require_sources()
+    loaded = load_config(arguments)
+    loaded.config.require_sources()
     from neat.train import loop  # torch
     from neat.train.tracing import parse_watch
 
     watch = parse_watch(arguments.log, arguments.log_batches)
-    return loop.run(config, arguments.out or Path("runs") / config.name, watch)
+    if loaded.config.train.mode == "text":
+        return loop.run(loaded.config, arguments.out or Path("runs") / loaded.config.name, watch)
+    if arguments.log:
+        raise UsageError("--log tells of training on text only", hint='leave it out, or set train.mode="text"')
+    from neat.config.adopt import adopt
+    from neat.train.adaptation import base_config
+
+    config = adopt(loaded.config, base_config(loaded.config.expert.base), loaded.origins)
+    return loop.run(config, arguments.out or Path("runs") / (config.expert.name or "dispatcher"))

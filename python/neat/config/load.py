@@ -59,8 +59,8 @@ OWN_TEXT_VALIDATION_SHARE = 0.02
 def load(source: str | Path | None = None, overrides: Sequence[str] = ()) -> Loaded:
     """The configuration that `--config source` and the `--set` texts in `overrides` describe.
 
-    `source` is the name of a preset or the path of a TOML file; without it the defaults are the base. Raises
-    `ConfigError` with every problem found.
+    `source` is the name of a preset, the path of a TOML file or a run directory; without it the defaults are the base.
+    Raises `ConfigError` with every problem found.
     """
     layers: list[_Layer] = []
     notes: list[str] = []
@@ -98,6 +98,8 @@ def _source_layers(source: str | Path) -> tuple[list[_Layer], list[str]]:
     path = Path(source)
     if text in PRESETS:
         return [_preset_layer(text)], []
+    if (path / "config.toml").is_file():
+        return _text_layers(read(path / "config.toml"), str(path / "config.toml")), []
     if path.exists():
         return _named_after(path, _text_layers(read(path), text)), []
     if path.suffix != ".toml" and path.name == text:

@@ -29,8 +29,25 @@ class Network(Section):
     """Latent positions that attention looks back over (0 to 1048576; 0: all of the row)."""
     rope_theta: float = Field(default=10_000.0, ge=1.0, le=1e9)
     """Base wavelength of the rotary positions (1 to 1e9)."""
+    rope_share: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Share of a latent head's channels that carry rotary positions (above 0, up to 1)."""
     qk_norm: bool = True
     """Normalise queries and keys before attention."""
+    qk_gain: float = Field(default=0.0, ge=0.0, le=100.0)
+    """First value of a learned factor on the queries of each latent head (0 to 100; 0: no factor)."""
+    kv_conv: int = Field(default=0, ge=0, le=64)
+    """Latent positions that a short convolution on keys and values sees, the current one included (0 to 64; below 2:
+    none)."""
+    xsa: bool = False
+    """Let each latent head learn to leave out what it finds along its own position's value."""
+    attention_gate: bool = False
+    """Let the input of a latent layer scale the output of each of its heads."""
+    unet_skips: bool = False
+    """Add the output of each latent layer of the first half to the input of its mirror image in the second."""
+    activation: Literal["swiglu", "leaky_relu2"] = "swiglu"
+    """Feed-forward parts: gated, or squared leaky ReLU with half as many hidden floats again, for equal parameters."""
+    loop_middle: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of the run after which the middle third of the latent layers runs twice (0 to below 1; 0: never)."""
     local_width: int = Field(default=128, ge=8, le=65_536)
     """Width of the byte-level parts (8 to 65536)."""
     encoder_layers: int = Field(default=1, ge=0, le=64)
@@ -76,6 +93,8 @@ class Network(Section):
                 f"{self.local_width} does not divide network.width ({self.width})",
                 "cross-attention cuts a patch into vectors of the local width",
             )
+        if self.loop_middle and self.layers < 3:
+            yield Breach("loop_middle", f"needs three layers, network.layers is {self.layers}")
         if len(set(self.hash_orders)) != len(self.hash_orders):
             yield Breach("hash_orders", "names a length twice")
         if not all(1 <= order <= 32 for order in self.hash_orders):

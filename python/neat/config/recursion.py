@@ -14,6 +14,8 @@ class Recursion(Section):
 
     depth: int = Field(default=1, ge=1, le=64)
     """Times that the latent transformer is applied (1 to 64)."""
+    micro_steps: int = Field(default=1, ge=1, le=64)
+    """Passes through the layers within one application (1 to 64)."""
     supervision: Floats = ()
     """Weights of the loss after each application but the last, relative to the last one's 1. Empty: the last counts
     alone."""
@@ -34,6 +36,19 @@ class Recursion(Section):
     calibration_decay: float = Field(default=0.99, ge=0.0, lt=1.0)
     """Decay per step of the running means that calibrate the halting probabilities (0 to below 1; 0: not
     calibrated)."""
+
+    @property
+    def decoded(self) -> tuple[int, ...]:
+        """Applications but the last, counted from 0, whose predictions a loss is made of."""
+        if self.halting:
+            return tuple(range(self.depth - 1))
+        return tuple(index for index, weight in enumerate(self.supervision) if weight)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Share of each application, the last one included, in the loss of the bytes; their sum is 1."""
+        relative = (*(self.supervision or (0.0,) * (self.depth - 1)), 1.0)
+        return tuple(weight / sum(relative) for weight in relative)
 
     def breaches(self) -> Iterator[Breach]:
         """One weight per application but the last; no more forced applications than there are."""

@@ -98,6 +98,22 @@ class Config(Section):
                 f"({min(self.train.windows)})",
                 "lengthen train.window, or drop the short windows of train.curriculum",
             )
+        yield from self._expert_breaches()
+
+    def _expert_breaches(self) -> Iterator[Breach]:
+        mode = self.train.mode
+        if mode == "text":
+            return
+        if not self.expert.base:
+            yield Breach(
+                "expert.base", f'is empty; train.mode="{mode}" needs a base', "name a run: expert.base=runs/tiny"
+            )
+        if mode == "expert" and not self.expert.name:
+            yield Breach("expert.name", "is empty; the expert needs a name", "set expert.name=math")
+        if not self.train.max_steps:
+            yield Breach(
+                "train.max_steps", f'is 0; train.mode="{mode}" counts its length in steps', "set train.max_steps=200"
+            )
 
     def require_sources(self) -> None:
         """Raises `ConfigError` when there is no training text; a preset for your own text has none."""

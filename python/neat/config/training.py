@@ -28,6 +28,9 @@ def parse_duration(text: str) -> float | None:
 class Train(Section):
     """Length of the run, batches, evaluation while training. Exactly one of the first three is set."""
 
+    mode: Literal["text", "expert", "dispatcher"] = "text"
+    """What is trained: a model on text, one expert vector on a finished model, or the classifier that chooses among
+    its experts. The last two count their length in steps."""
     max_steps: int = Field(default=0, ge=0, le=10**12)
     """Length of the run in steps (0: not given in steps)."""
     max_bytes: int = Field(default=0, ge=0, le=10**18)

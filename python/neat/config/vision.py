@@ -8,6 +8,8 @@ from pydantic import Field
 
 from neat.config.base import Breach, Section
 
+PALETTE = "palette:"
+
 
 class Vision(Section):
     """Images of grid x grid codes, read and written between bytes."""
@@ -44,7 +46,23 @@ class Vision(Section):
         """Codes of one image."""
         return self.grid * self.grid
 
+    @property
+    def palette(self) -> int:
+        """Colours of the palette that `codec` names; 0 when it names a file."""
+        number = self.codec.removeprefix(PALETTE)
+        return int(number) if self.codec.startswith(PALETTE) and number.isdecimal() else 0
+
     def breaches(self) -> Iterator[Breach]:
-        """An image divides into its grid."""
+        """An image divides into its grid, and codes mean something."""
+        if self.on and not self.codec:
+            yield Breach("codec", "is empty, and images need one", "make one with `neat data codec`, or use palette:N")
+        if self.on and self.codec.startswith(PALETTE) and self.palette < 2:
+            yield Breach("codec", f"{self.codec!r} names no number of colours", "palette:16 has sixteen")
+        if self.on and self.palette >= 2 and self.palette != self.codes:
+            yield Breach(
+                "codes",
+                f"is {self.codes}, the palette has {self.palette} colours",
+                f"set vision.codes={self.palette}",
+            )
         if self.image_size % self.grid:
             yield Breach("image_size", f"{self.image_size} is not a multiple of vision.grid ({self.grid})")

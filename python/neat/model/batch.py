@@ -7,6 +7,12 @@ the target of position i is generated.
 An image is one BOI, its codes and one EOI, each a patch of its own. Codes are predicted at the clock of patches: the
 patch that a code follows carries it in `code_targets`. At the clock of bytes BOI is class 256 of `targets`; codes and
 EOI, which nothing decides, are not scored there.
+
+A batch that continues streams (`NeatModel.read_on`) holds their new positions only. Each row belongs to
+one document, its segment is 0 and its positions come first. Slot 0 is the patch of the row's first new position, which
+may have begun before. `patch_document` is 0 for the patches that the new positions close, so these come first, and P
+is one more than the most patches that a row closes: the last slot belongs to padding and to patches that stay open.
+`read` counts the patches closed up to a position, so that 0 is the one closed last before the batch.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from neat.config.schema import Network
 from neat.model.batch import Batch
+from neat.model.cache import Cache, keep_last, num_valid, part
 from neat.model.layers import same_document, shift
 from neat.model.vocabulary import NUM_BYTES, NUM_IDS
 
@@ -36,8 +37,12 @@ class ByteEmbedding(nn.Module):
         self.ngram = nn.Linear(NUM_BYTES, width, bias=False) if network.ngram_features else None
         self.smear = Smear(width) if network.smear else None
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Sums what is known of each position."""
+    def new_cache(self, rows: int) -> Cache:
+        """What the embedding of `rows` streams keeps."""
+        return {} if self.smear is None else {"smear": self.smear.new_cache(rows, self.byte.embedding_dim)}
+
+    def forward(self, batch: Batch, images: Tensor | None = None, cache: Cache | None = None) -> Tensor:
+        """Sums what is known of each position; where it holds an image code, `images` [B, N, D] stands instead."""
         x: Tensor = self.byte(batch.ids)
         if self.hash is not None:
             assert batch.hashes is not None
@@ -45,7 +50,13 @@ class ByteEmbedding(nn.Module):
         if self.ngram is not None:
             assert batch.features is not None
             x = x + self.ngram(batch.features.to(self.ngram.weight.dtype))
-        return x if self.smear is None else self.smear(x, batch.document)
+        if images is not None:
+            assert batch.codes is not None
+            x = torch.where((batch.codes >= 0)[..., None], images.to(x.dtype), x)
+        if self.smear is None:
+            return x
+        smeared: Tensor = self.smear(x, batch.document, part(cache, "smear"))
+        return smeared
 
     def _hashed(self, rows: Tensor) -> Tensor:
         assert self.hash is not None
@@ -64,7 +75,15 @@ class Smear(nn.Module):
         self.gate = nn.Linear(min(SMEAR_INPUTS, width), 1, bias=False)
         self.scale = nn.Parameter(torch.empty(1))
 
-    def forward(self, x: Tensor, document: Tensor) -> Tensor:
+    def new_cache(self, rows: int, width: int) -> Cache:
+        """Room for the last vector of `rows` streams before it was smeared; zero at the beginning."""
+        return {"last": self.scale.new_zeros(rows, 1, width)}
+
+    def forward(self, x: Tensor, document: Tensor, cache: Cache | None = None) -> Tensor:
         """Smears [B, N, D] within the segments of `document` [B, N]."""
         share = self.scale * torch.sigmoid(self.gate(x[..., : self.gate.in_features]))
-        return x + (share * same_document(document, 1)[..., None]).to(x.dtype) * shift(x, 1)
+        if cache is None:
+            return x + (share * same_document(document, 1)[..., None]).to(x.dtype) * shift(x, 1)
+        last = cache["last"]
+        cache["last"] = keep_last(last, x, num_valid(document))
+        return x + share.to(x.dtype) * torch.cat((last.to(x.dtype), x[:, :-1]), dim=1)

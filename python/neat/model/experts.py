@@ -169,7 +169,7 @@ def mixed(model: NeatModel, offsets: Tensor) -> NeatModel:
     return twin
 
 
-def prompt_summary(model: NeatModel, batch: Batch) -> tuple[Tensor, Tensor]:
+def latent_sums(model: NeatModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Sum of the latent vectors of each row and how many there are: ([B, D], [B])."""
     seen: list[tuple[Tensor, Tensor]] = []
 

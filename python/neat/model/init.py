@@ -12,7 +12,15 @@ import torch
 from torch import Tensor, nn
 
 RESIDUAL_WRITERS = ("out.weight", "down.weight")
-ZERO = ("head.weight", "embedding.hash.weight", "smear.scale", "memory.out.weight", "experts.vectors")
+ZERO = (
+    "head.weight", "embedding.hash.weight", "smear.scale", "query_gain.gain", "attention.convolution.kernel",
+    "exclusive.share", "head_gate.weight", "latent.skips", "halting.weight", "memory.out.weight", "experts.vectors",
+    "vision.head.codes.weight",
+)  # fmt: skip
+HALF = ("embedding.byte.weight", "embedding.ngram.weight", "vision.embedding.row", "vision.embedding.column")
+"""What enters as a sum: square roots of probabilities have unit length, so theirs is as large as a byte's."""
+CODEC = "vision.codec."
+"""Prefix of weights that are read from a file or fixed, never drawn."""
 GATE_BIAS = (-5.0, 1.5, 0.0)
 """Of forgetting, momentum and inner learning rate: a fresh memory forgets 0.7 % per patch and averages over five."""
 
@@ -20,19 +28,23 @@ GATE_BIAS = (-5.0, 1.5, 0.0)
 def initialise(model: nn.Module) -> None:
     """Draws all parameters of `model` from torch's global generator, in the order of `named_parameters`."""
     names = [name for name, _ in model.named_parameters()]
-    writers = max(1, sum(name.endswith(RESIDUAL_WRITERS) for name in names))
+    # The image head has a stream of its own, so images do not change what the rest starts from.
+    writers = max(1, sum(name.endswith(RESIDUAL_WRITERS) and not name.startswith("vision.") for name in names))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            _draw(name, parameter, writers)
+            if not name.startswith(CODEC):
+                _draw(name, parameter, writers)
 
 
 def _draw(name: str, parameter: Tensor, writers: int) -> None:
     if name.endswith(ZERO):
         parameter.zero_()
-    elif name.endswith("embedding.byte.weight"):
-        parameter.normal_(std=0.5)
-    elif name.endswith("embedding.ngram.weight"):
-        # Square roots of probabilities have unit length, so this gives components of the same size as a byte's.
+    elif name.endswith("halting.bias"):
+        # A fresh network is right about nothing, and no position stops.
+        parameter.fill_(-5.0)
+    elif name.endswith("latent.injection"):
+        parameter.fill_(1.0)
+    elif name.endswith(HALF):
         parameter.normal_(std=0.5)
     elif name.endswith("convolution.kernel"):
         parameter.normal_(std=parameter.shape[0] ** -0.5)

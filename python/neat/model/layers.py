@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from neat.config.schema import Network
+
 NORM_EPS = 1e-6
 
 
@@ -73,6 +75,27 @@ class FeedForward(nn.Module):
         """Applies the layer to the last axis."""
         projected: Tensor = self.down(_Gate.apply(self.gate_up(x)))
         return projected
+
+
+class SquaredFeedForward(nn.Module):
+    """`down(leaky_relu(up(x), 0.5)^2)`, [B, N, D] -> [B, N, D]; a variant of arXiv 2109.08668's squared ReLU."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the layer to the last axis."""
+        projected: Tensor = self.down(F.leaky_relu(self.up(x), 0.5).square())
+        return projected
+
+
+def feed_forward(network: Network, width: int, hidden: int) -> FeedForward | SquaredFeedForward:
+    """The kind that `network.activation` names, with the parameters of a gated one of `hidden` floats."""
+    if network.activation == "swiglu":
+        return FeedForward(width, hidden)
+    return SquaredFeedForward(width, hidden * 3 // 2)
 
 
 class _Gate(torch.autograd.Function):

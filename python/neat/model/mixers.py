@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from neat.config.schema import Network
 from neat.model.attention import Attention, Span
-from neat.model.layers import FeedForward, rms_norm, same_document
+from neat.model.cache import Cache, keep_last
+from neat.model.layers import feed_forward, rms_norm, same_document
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,14 @@ class LocalContext:
 
     Attributes:
         span: Mask and rotary tables of the byte attention, or None when no layer attends.
-        reach: `reach[k - 1]` is 1 where position i - k is in the same segment as i, else 0: [B, N, 1] each.
+        reach: `reach[k - 1]` is 1 where position i - k is in the same segment as i, else 0: [B, N, 1] each. In a stream
+            N counts the positions that a convolution keeps as well, which come first.
+        count: New positions of each stream, [B]; None outside a stream.
     """
 
     span: Span | None
     reach: tuple[Tensor, ...]
+    count: Tensor | None = None
 
 
 def reach_back(document: Tensor, taps: int, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -41,10 +46,23 @@ class CausalConvolution(nn.Module):
         super().__init__()
         self.kernel = nn.Parameter(torch.empty(taps, width))
 
-    def forward(self, x: Tensor, context: LocalContext) -> Tensor:
-        """Convolves within segments."""
-        mixed: Tensor = _Convolve.apply(x, self.kernel.to(x.dtype), *context.reach)
-        return mixed
+    def new_cache(self, rows: int) -> Cache:
+        """Room for the last `taps - 1` inputs of `rows` streams; before the beginning they are zero."""
+        taps, width = self.kernel.shape
+        return {"tail": self.kernel.new_zeros(rows, taps - 1, width)}
+
+    def forward(self, x: Tensor, context: LocalContext, cache: Cache | None = None) -> Tensor:
+        """Convolves within segments, or over what the cache kept and the new positions of a stream."""
+        kernel = self.kernel.to(x.dtype)
+        if cache is None:
+            mixed: Tensor = _Convolve.apply(x, kernel, *context.reach)
+            return mixed
+        assert context.count is not None
+        tail = cache["tail"]
+        cache["tail"] = keep_last(tail, x, context.count)
+        joined = torch.cat((tail.to(x.dtype), x), dim=1)
+        continued: Tensor = _Convolve.apply(joined, kernel, *context.reach)
+        return continued[:, tail.shape[1] :]
 
 
 class _Convolve(torch.autograd.Function):
@@ -74,20 +92,28 @@ class _Convolve(torch.autograd.Function):
 class LocalBlock(nn.Module):
     """One layer of the local encoder or decoder: a mixer, then a feed-forward layer where `ffn_width` > 0."""
 
-    def __init__(self, width: int, mixer: str, heads: int, ffn_width: int, taps: int, *, qk_norm: bool) -> None:
+    def __init__(self, network: Network, mixer: str, ffn_width: int) -> None:
         super().__init__()
+        width, heads = network.local_width, network.local_heads
         attends = mixer == "attention"
-        self.attention = Attention(width, heads, heads, qk_norm=qk_norm) if attends else None
-        self.convolution = None if attends else CausalConvolution(width, taps)
-        self.feed_forward = FeedForward(width, ffn_width) if ffn_width else None
+        self.attention = Attention(width, heads, heads, qk_norm=network.qk_norm) if attends else None
+        self.convolution = None if attends else CausalConvolution(width, network.conv_taps)
+        self.feed_forward = feed_forward(network, width, ffn_width) if ffn_width else None
 
-    def forward(self, x: Tensor, context: LocalContext) -> Tensor:
+    def new_cache(self, rows: int, kept: int) -> Cache:
+        """The mixer's cache; attention keeps `kept` positions."""
+        if self.attention is not None:
+            return self.attention.new_cache(rows, kept)
+        assert self.convolution is not None
+        return self.convolution.new_cache(rows)
+
+    def forward(self, x: Tensor, context: LocalContext, cache: Cache | None = None) -> Tensor:
         """Applies the layer to [B, N, D]."""
         if self.attention is not None:
             assert context.span is not None
-            x = x + self.attention(rms_norm(x), context.span)
+            x = x + self.attention(rms_norm(x), context.span, cache=cache)
         elif self.convolution is not None:
-            x = x + self.convolution(rms_norm(x), context)
+            x = x + self.convolution(rms_norm(x), context, cache)
         if self.feed_forward is not None:
             x = x + self.feed_forward(rms_norm(x))
         return x

@@ -1,6 +1,7 @@
 """What one forward pass returns besides the logits that everybody wants.
 
-B rows, N byte positions, P latent positions, V byte classes (256, and one more where images may begin), K image codes.
+B rows, N byte positions, P latent positions, V byte classes (256, and one more where images may begin), K image codes,
+C width of a codebook entry.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Outputs(NamedTuple):
         logits: Next symbol of each position, [B, N, V].
         earlier: The same after each application of the latent transformer that a loss is asked for.
         image_logits: Image code that follows each patch, [B, P, K], None without images.
+        codebook: What the codes stand for, standardised, [K, C], None without images.
         halting: See `Latent`.
         depth: See `Latent`.
     """
@@ -40,5 +42,6 @@ class Outputs(NamedTuple):
     logits: Tensor
     earlier: tuple[Tensor, ...] = ()
     image_logits: Tensor | None = None
+    codebook: Tensor | None = None
     halting: tuple[Tensor, ...] = ()
     depth: Tensor | None = None

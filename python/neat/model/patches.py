@@ -7,11 +7,14 @@ generated (`Batch.read`), never the one its target belongs to.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neat.model.batch import Batch
+from neat.model.cache import Cache, keep_last, num_valid
 from neat.model.layers import SplitLinear, rms_norm
 
 
@@ -30,6 +33,38 @@ def mean_by_patch(x: Tensor, batch: Batch) -> Tensor:
     count = batch.patch_length.clamp(min=1).to(x.dtype)
     used = (batch.patch_length > 0).to(x.dtype)
     return total.view(rows, slots, -1) * (used / count)[..., None]
+
+
+def new_open_patch(rows: int, max_length: int, like: Tensor) -> Cache:
+    """Room for the bytes [B, L, E] of the patch that `rows` streams are in, the newest last, and for their number."""
+    return {
+        "members": like.new_zeros(rows, max_length, like.shape[-1]),
+        "length": torch.zeros(rows, dtype=torch.int64, device=like.device),
+    }
+
+
+def continue_patch(x: Tensor, batch: Batch, cache: Cache) -> tuple[Tensor, Batch]:
+    """Puts the bytes of the open patch before the new ones [B, N, E], so that a pool sees slot 0 as a whole.
+
+    Returns:
+        The bytes [B, L + N, E] and a batch with their patches; the cache then holds the patch that is open after them.
+    """
+    members, length = cache["members"], cache["length"]
+    kept, slots = members.shape[1], batch.patch_length.shape[1]
+    first = F.pad(length[:, None], (0, slots - 1))
+    belongs = torch.arange(kept, device=x.device) >= kept - length[:, None]
+    widened = replace(
+        batch,
+        patch=torch.cat((torch.where(belongs, 0, slots - 1), batch.patch), dim=1),
+        patch_first=batch.patch_first + kept - first,
+        patch_last=batch.patch_last + kept,
+        patch_length=batch.patch_length + first,
+    )
+    closed = num_valid(batch.patch_document)
+    still_open = ((batch.patch == closed[:, None]) & (batch.document >= 0)).sum(1)
+    cache["length"] = still_open + torch.where(closed == 0, length, 0)
+    cache["members"] = keep_last(members, x, num_valid(batch.document))
+    return torch.cat((members.to(x.dtype), x), dim=1), widened
 
 
 class LastMeanPool(nn.Module):

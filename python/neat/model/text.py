@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -52,6 +53,8 @@ class TextModel:
     def __init__(self, network: NeatModel, preparer: _native.Preparer, *, window: int, patch_slots: int) -> None:
         self.network, self.preparer = network, preparer
         self.window, self.patch_slots = window, patch_slots
+        self.installed: dict[str, Path] = {}
+        """Files of the experts that stand beside the model, by name; each is read when it is first used."""
 
     @property
     def device(self) -> torch.device:

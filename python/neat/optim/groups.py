@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from neat.model.layers import SplitLinear
 from neat.optim.muon import Matrix
 
-NOT_HIDDEN = ("head.weight", "embedding.")
-"""Name prefixes of matrices that face the ids or the bytes and so are not hidden."""
+NOT_HIDDEN = ("head.weight", "embedding.", "vision.embedding.", "vision.head.codes.")
+"""Name prefixes of matrices that face the ids, the bytes or the image codes and so are not hidden."""
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Groups:
 
 
 def group_parameters(model: nn.Module) -> Groups:
-    """Sorts the parameters of `model`; a parameter that two modules share is met once."""
+    """Sorts the parameters of `model` that are trained; a parameter that two modules share is met once."""
     groups = Groups()
     splits = {id(m.weight): m.splits for m in model.modules() if isinstance(m, SplitLinear)}
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse}

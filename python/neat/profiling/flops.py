@@ -1,7 +1,9 @@
 """Floating-point operations of one forward pass, by closed formula.
 
 A multiplication and an addition count as two. Matrix products and attention are counted, element-wise work and norms
-are not (below 2 % at every preset). One training step costs three forward passes: the backward pass is two.
+are not (below 2 % at every preset), nor is what happens once per pass whatever its length, like the projection of a
+codebook. One training step costs three forward passes: the backward pass is two. What a run does in part counts as the
+whole: middle layers that run twice in its end, and positions that halt early, which save what nobody knows before.
 """
 
 from __future__ import annotations
@@ -14,14 +16,18 @@ def forward_per_byte(config: Config, window: int) -> float:
     """Operations per byte position of a row of `window` positions."""
     network = config.network
     if not network.patches:
-        latent = network.layers * _latent_layer(network, _reach(network.window, window))
-        return latent + _inputs(network, network.width) + 2 * network.width * NUM_BYTES
-    return _local(config, window) + (_latent(config, window) + _pool_and_read(config)) / mean_patch(config)
+        latent = _layer_runs(config) * _latent_layer(network, _reach(network.window, window))
+        return latent + _inputs(network, network.width) + _prediction(config, window)
+    per_patch = _latent(config, window) + _pool(config) + _image_head(config)
+    return _encoder(config, window) + per_patch / mean_patch(config) + _prediction(config, window)
 
 
 def train_per_byte(config: Config, window: int) -> float:
     """Operations of forward and backward pass per byte position."""
-    return 3 * forward_per_byte(config, window)
+    recursion = config.recursion
+    # Predictions after earlier applications; those of weight zero only tell the halting head what came true.
+    passes = sum(3 if recursion.weights[application] else 1 for application in recursion.decoded)
+    return 3 * forward_per_byte(config, window) + passes * _prediction(config, window)
 
 
 def mean_patch(config: Config) -> float:
@@ -41,7 +47,15 @@ def _reach(limit: int, window: int) -> float:
 
 def _latent(config: Config, window: int) -> float:
     network = config.network
-    return network.layers * _latent_layer(network, _reach(network.window, max(1, round(window / mean_patch(config)))))
+    keys = _reach(network.window, max(1, round(window / mean_patch(config))))
+    return _layer_runs(config) * _latent_layer(network, keys)
+
+
+def _layer_runs(config: Config) -> int:
+    """How often a latent layer runs in one forward pass, all layers together."""
+    layers = config.network.layers
+    looped = layers - 2 * (layers // 3) if config.network.loop_middle else 0
+    return (layers + looped) * config.recursion.depth * config.recursion.micro_steps
 
 
 def _latent_layer(network: Network, keys: float) -> float:
@@ -55,33 +69,44 @@ def _inputs(network: Network, width: int) -> float:
     return 2 * NUM_BYTES * width if network.ngram_features else 0.0
 
 
-def _local(config: Config, window: int) -> float:
+def _encoder(config: Config, window: int) -> float:
     network = config.network
+    layers, mixer, ffn_width = network.encoder_layers, network.encoder_mixer, network.encoder_ffn_width
+    return _inputs(network, network.local_width) + layers * _local_layer(network, window, mixer, ffn_width)
+
+
+def _local_layer(network: Network, window: int, mixer: str, ffn_width: int) -> float:
     width = network.local_width
-    stacks = (
-        (network.encoder_layers, network.encoder_mixer, network.encoder_ffn_width),
-        (network.decoder_layers, network.decoder_mixer, network.decoder_ffn_width),
-    )
-    cost = _inputs(network, width) + 2 * width * NUM_BYTES
-    for layers, mixer, ffn_width in stacks:
-        attention = 8 * width * width + 4 * _reach(network.local_window, window) * width
-        mixing = attention if mixer == "attention" else 2 * network.conv_taps * width
-        cost += layers * (mixing + 6 * width * ffn_width)
+    attention = 8 * width * width + 4 * _reach(network.local_window, window) * width
+    return (attention if mixer == "attention" else 2 * network.conv_taps * width) + 6 * width * ffn_width
+
+
+def _prediction(config: Config, window: int) -> float:
+    """Operations per byte from latent vectors to logits: reads, local decoder, head."""
+    network = config.network
+    if not network.patches:
+        return 2 * network.width * NUM_BYTES
+    width, layers = network.local_width, network.decoder_layers
+    cost = 2.0 * width * (NUM_BYTES + config.vision.on)
+    cost += layers * _local_layer(network, window, network.decoder_mixer, network.decoder_ffn_width)
     if network.read == "cross_attention":
-        # Query and output projections per byte, then one attention over the vectors of one patch.
-        cost += network.decoder_layers * (4 * width * width + 4 * (network.width // width) * width)
-    return cost
+        # Keys and values per patch, query and output per byte, then one attention over the vectors of one patch.
+        per_byte = layers * (4 * width * width + 4 * (network.width // width) * width)
+        return cost + per_byte + layers * 4 * network.width * width / mean_patch(config)
+    return cost + 2 * network.width * width / mean_patch(config)
 
 
-def _pool_and_read(config: Config) -> float:
-    """Operations per patch of pooling and of the projections that the reads need."""
+def _pool(config: Config) -> float:
+    """Operations per patch of pooling."""
     network = config.network
     width, latent, longest = network.local_width, network.width, config.patcher.max_length
-    if network.pool == "cross_attention":
-        queries = latent // width
-        pool = 2 * width * latent + 4 * longest * width * width + 4 * queries * longest * width + 2 * queries * width**2
-    else:
-        pool = 4 * width * latent
-    if network.read == "cross_attention":
-        return pool + network.decoder_layers * 4 * latent * width
-    return pool + 2 * latent * width
+    if network.pool != "cross_attention":
+        return 4 * width * latent
+    queries = latent // width
+    return 2 * width * latent + 4 * longest * width * width + 4 * queries * longest * width + 2 * queries * width**2
+
+
+def _image_head(config: Config) -> float:
+    """Operations per patch of predicting an image code; every patch is asked, also in text."""
+    vision, width = config.vision, config.network.width
+    return vision.on * (vision.head_layers * 6 * width * vision.head_ffn_width + 2.0 * width * vision.codes)

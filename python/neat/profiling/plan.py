@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from neat.config.schema import Config
 from neat.model.batch import Batch
 from neat.model.components import COMPONENTS, component_of, part_of
-from neat.model.losses import byte_loss
+from neat.model.losses import objective
 from neat.model.neat import NeatModel
 from neat.optim.groups import group_parameters
 from neat.profiling import flops
@@ -75,8 +75,10 @@ def _memory(config: Config, model: nn.Module, placement: Placement) -> dict[str,
     rows = sum(parameter.shape[0] for _, parameter in groups.sparse)
     moments = (1 if config.optim.name == "muon" else 2) * hidden + 2 * other + rows
     parameters = hidden + other + tables
+    # The weights of an image codec are there too, but get nothing else.
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     memory = {
-        "weights": 4 * parameters,
+        "weights": 4 * (parameters + frozen),
         "gradients": 4 * (hidden + other),
         "optimizer": 4 * moments,
         "average": 4 * parameters if config.optim.ema_decay else 0,
@@ -100,13 +102,15 @@ def _activations(config: Config, placement: Placement) -> int:
     with FakeTensorMode(allow_non_fake_inputs=True):
         # Drawing weights asks for values, which these tensors do not have.
         model = model.to_empty(device="cpu")
+        # Which positions halt is not known either: room for all of them.
+        model.latent.skips_halted = False
         weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
         batch = _empty_batch(config, rows)
         with (
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
             torch.autocast("cpu", dtype=torch.bfloat16, enabled=placement.dtype == torch.bfloat16),
         ):
-            byte_loss(model(batch), batch.targets)
+            objective(model.outputs(batch), batch, config)
     return sum(size for key, size in kept.items() if key not in weights)
 
 
@@ -133,6 +137,9 @@ def _empty_batch(config: Config, rows: int) -> Batch:
         patch_length=patches(torch.int32),
         hashes=torch.zeros(rows, window, tables, dtype=torch.int64) if tables else None,
         features=torch.zeros(rows, window, 256, dtype=torch.float16) if config.network.ngram_features else None,
+        codes=positions() if config.vision.on else None,
+        cell=positions() if config.vision.on else None,
+        code_targets=patches() if config.vision.on else None,
     )
 
 

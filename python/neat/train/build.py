@@ -57,4 +57,4 @@ def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Output
     # One graph per window length: shapes are static, so anything dynamic is a mistake worth an error. The embeddings
     # stay outside: the compiler knows no sparse gradients.
     compiled: Callable[[Tensor, Batch], Outputs] = torch.compile(model.trunk, fullgraph=True, dynamic=False)
-    return lambda batch: compiled(model.embedding(batch), batch)
+    return lambda batch: compiled(model.embed(batch), batch)

@@ -1,7 +1,8 @@
 """Training, on one screen: take rows, take a gradient, check it, apply it, tell about it, save it.
 
 Everything else has its own file: the parts of a run in `state.py`, their making in `build.py`, the length of a run in
-`horizon.py`, what is written and shown in `report.py`, the files of a checkpoint in `checkpoint.py`.
+`horizon.py`, what is written and shown in `report.py`, the files of a checkpoint in `checkpoint.py`. Experts on a
+finished model have their own loop in `adaptation.py`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from neat.events.rundir import open_run
 from neat.model.batch import Batch
 from neat.model.losses import objective
 from neat.optim import schedule
+from neat.train import adaptation
 from neat.train.build import build
 from neat.train.display import Display
 from neat.train.horizon import Clock
@@ -39,6 +41,8 @@ def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
     Raises:
         NeatError: A mistake in settings or data, a damaged run, a run that diverged.
     """
+    if config.train.mode != "text":
+        return adaptation.run(config, path)
     with open_run(path, config) as directory, directory.events() as events, StopRequest() as stop:
         try:
             trainer = build(config)
@@ -82,6 +86,8 @@ def train_step(trainer: Trainer, batch: Batch, scored: int) -> Progress:
     """One update from a batch with `scored` targets."""
     optim, steps = trainer.config.optim, trainer.horizon.total
     parts: dict[str, Tensor] = {}
+    latent = trainer.model.latent
+    latent.progress(trainer.step, steps)
     for some in micro_batches(batch, trainer.config.train.micro_batch_bytes):
         with trainer.placement.autocast():
             outputs = trainer.forward(some)
@@ -89,10 +95,15 @@ def train_step(trainer: Trainer, batch: Batch, scored: int) -> Progress:
         torch.autograd.backward(total / scored)
         for name, part in losses.items():
             parts[name] = parts.get(name, 0) + part.detach() / scored
+        if latent.halting is not None:
+            latent.halting.observe(outputs, some)
     norm = gradient_norm(trainer, optim.clip_norm)
     if trainer.on_gradients is not None:
         trainer.on_gradients()
-    if trainer.guard.allows(parts["byte"], norm, trainer.step):
+    accept = trainer.guard.allows(parts["byte"], norm, trainer.step)
+    if latent.halting is not None:
+        latent.halting.calibrate(accept=accept)
+    if accept:
         trainer.optimizers.step(
             schedule.lr_scale(optim, trainer.step, steps), schedule.momentum(optim, trainer.step, steps)
         )

@@ -14,6 +14,7 @@ from neat.errors import Exit, NeatError
 from neat.events.rundir import Run
 from neat.events.writer import EventWriter
 from neat.model.batch import Batch
+from neat.model.halting import ALIKE, SameDepth
 from neat.model.losses import NATS_PER_BIT
 from neat.model.text import TextModel
 from neat.optim import schedule
@@ -43,6 +44,7 @@ class Reporter:
         self._directory, self._events, self._display, self._watch = directory, events, display, watch
         self._since = (time.perf_counter(), 0, 0)
         self._stage = -1
+        self._depths = SameDepth()
 
     def begin(self, trainer: Trainer, *, resumed: bool) -> None:
         """The attempt starts: what it is, where it runs, from which step."""
@@ -106,6 +108,10 @@ class Reporter:
         if trainer.step % config.train.log_every and trainer.step != 1:
             return
         metrics = self._metrics(trainer, progress)
+        if self._depths.note(metrics):
+            message = f"every position stopped at one depth in {ALIKE} reported steps: halting adapts to nothing"
+            self._events.write("alert", trainer.step, severity="warning", message=message)
+            self._display.note(f"step {trainer.step}: {message}")
         self._events.write("step", trainer.step, **metrics)
         self._display.step(trainer, metrics)
 
@@ -133,6 +139,7 @@ class Reporter:
             "patch/mean_length": (positions - stream["padding"]) / max(1, stream["patches"]),
             **{f"train/{name}_loss": float(part) for name, part in progress.parts.items() if name != "byte"},
             **self._activity(trainer),
+            **trainer.model.latent.metrics(),
         }
 
     @staticmethod

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neat import _native
 from neat.config.schema import Config
@@ -77,8 +77,8 @@ def capture(trainer: Trainer) -> checkpoint.Contents:
     optimizer[RNG] = torch.get_rng_state()
     average = trainer.average
     return checkpoint.Contents(
-        model=dict(trainer.model.named_parameters()),
-        average=average.state() if average is not None and average.updates else {},
+        model=trainer.model.state_dict(),
+        average=average.state() | _buffers(trainer.model) if average is not None and average.updates else {},
         optimizer=optimizer,
         state={
             "version": STATE_VERSION,
@@ -106,12 +106,12 @@ def restore(trainer: Trainer, folder: Path) -> None:
     """
     state = checkpoint.read_state(folder)
     _check(trainer, state, folder)
-    _load(dict(trainer.model.named_parameters()), checkpoint.read_tensors(folder, checkpoint.MODEL), folder)
+    _load(trainer.model.state_dict(), checkpoint.read_tensors(folder, checkpoint.MODEL), folder)
     average = trainer.average
     if average is not None:
         saved = checkpoint.read_tensors(folder, checkpoint.AVERAGE)
         if saved:
-            _load(average.state(), saved, folder)
+            _load(average.state() | _buffers(trainer.model), saved, folder)
         average.updates = state["average_updates"]
     optimizer = checkpoint.read_tensors(folder, checkpoint.OPTIMIZER)
     torch.set_rng_state(optimizer.pop(RNG))
@@ -127,6 +127,12 @@ def restore(trainer: Trainer, folder: Path) -> None:
     trainer.step, trainer.bytes_seen = state["step"], state["bytes_seen"]
     trainer.guard.skipped, trainer.guard.in_a_row = state["skipped"], state["skipped_in_a_row"]
     trainer.last_saved = trainer.step
+
+
+def _buffers(model: nn.Module) -> dict[str, Tensor]:
+    """What is saved of a model besides its parameters: running means, which nothing averages."""
+    parameters = {name for name, _ in model.named_parameters()}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in parameters}
 
 
 def _check(trainer: Trainer, state: dict[str, Any], folder: Path) -> None:

@@ -87,15 +87,21 @@ class Elsewhere:
 
 @pytest.fixture(autouse=True, scope="module")
 def _texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Small files of documents, named by probes relative to the working directory."""
+    """Small files of documents and a base for experts, named by probes relative to the working directory."""
     folder = tmp_path_factory.mktemp("keys")
     (folder / "small.toml").write_text(SMALL)
     for seed, (name, num) in enumerate(
         {"text": 40, "second": 40, "third": 40, "held": 2, "more": 3, "large": 260}.items()
     ):
         (folder / f"{name}.jsonl").write_text(rows(seed, num))
+    (folder / "questions.jsonl").write_text(
+        "".join(
+            json.dumps({"prompt": f"{word} ", "answer": "e", "hint": "the ", "other": "t"}) + "\n" for word in WORDS
+        )
+    )
     (folder / "bad.jsonl").write_text(rows(0, 40) + "{\n")
     with contextlib.chdir(folder):
+        loop.run(configuration(("network.patches=false", "train.max_steps=80", "optim.lr=3e-2")), Path("base"))
         yield
 
 
@@ -171,8 +177,14 @@ def decisions(config: Config) -> object:
 
 
 ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
+HALTING = ("recursion.depth=3", "recursion.halting=true")
 LARGE = ("data.sources=large.jsonl",)
 TWO = ('data.sources=["text.jsonl", "second.jsonl"]',)
+
+EXPERT = (
+    *("train.mode=expert", "expert.base=base", "expert.name=probe", "data.sources=questions.jsonl"),
+    *("data.validation=[]", "expert.stop=' '", "expert.max_answer_bytes=8", "expert.questions=4", "expert.samples=4"),
+)
 
 PROBES: dict[str, Probe | Elsewhere] = {
     "name": Probe("other", trained),
@@ -220,6 +232,40 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "network.hash_rows": Probe("64", trained),
     "network.smear": Probe("false", trained),
     "network.ngram_features": Probe("false", trained),
+    "expert.count": Probe("2", trained),
+    "expert.dispatcher_width": Probe("32", trained, ("expert.count=1",)),
+    "expert.name": Probe("other", trained, EXPERT),
+    "expert.base": Probe("missing", trained, EXPERT),
+    "expert.method": Probe("cross_entropy", trained, EXPERT),
+    "expert.reward": Probe("contains", trained, EXPERT),
+    "expert.prompt_field": Probe("hint", trained, (*EXPERT, "expert.method=cross_entropy")),
+    "expert.answer_field": Probe("other", trained, (*EXPERT, "expert.method=cross_entropy")),
+    "expert.stop": Probe("e", trained, EXPERT),
+    "expert.max_answer_bytes": Probe("4", trained, EXPERT),
+    "expert.questions": Probe("2", trained, EXPERT),
+    "expert.samples": Probe("2", trained, EXPERT),
+    "expert.kl": Probe("1.0", trained, EXPERT),
+    "expert.lr": Probe("0.1", trained, (*EXPERT, "expert.method=cross_entropy")),
+    "expert.clip_norm": Probe("0.0", trained, (*EXPERT, "expert.method=cross_entropy")),
+    "network.rope_share": Probe("0.5", trained),
+    "network.qk_gain": Probe("2.0", trained),
+    "network.kv_conv": Probe("3", trained),
+    "network.xsa": Probe("true", trained),
+    "network.attention_gate": Probe("true", trained),
+    "network.unet_skips": Probe("true", trained, ("network.layers=2",)),
+    "network.activation": Probe("leaky_relu2", trained),
+    "network.loop_middle": Probe("0.5", trained, ("network.layers=3",)),
+    "recursion.depth": Probe("2", trained),
+    "recursion.micro_steps": Probe("2", trained),
+    "recursion.supervision": Probe("[0.5]", trained, ("recursion.depth=2",)),
+    "recursion.halting": Probe("true", trained, ("recursion.depth=3",)),
+    "recursion.halt_threshold": Probe("0.001", trained, HALTING),
+    "recursion.min_depth": Probe("2", trained, (*HALTING, "recursion.halt_threshold=0.001")),
+    "recursion.halt_weight": Probe("0.1", trained, HALTING),
+    "recursion.ponder_weight": Probe("1.0", trained, HALTING),
+    "recursion.diversity_weight": Probe("1.0", trained, HALTING),
+    "recursion.diversity_target": Probe("0.2", trained, (*HALTING, "recursion.diversity_weight=1.0")),
+    "recursion.calibration_decay": Probe("0.5", trained, HALTING),
     "activation.memory_limit_mib": Probe("300", decisions),
     "activation.easy_patch_length": Probe("4.0", decisions),
     "activation.components": Probe('["recursion"]', decisions, ("activation.memory_limit_mib=300",)),
@@ -243,6 +289,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "optim.warmup_share": Probe("0.5", trained),
     "optim.decay_share": Probe("0.8", trained),
     "optim.min_lr_ratio": Probe("0.5", trained),
+    "train.mode": Probe("expert", trained, EXPERT[1:]),
     "train.max_steps": Probe("3", trained),
     "train.max_bytes": Probe("512", trained, ("train.max_bytes=1024",)),
     "train.budget": Probe("2m", horizon, ("train.budget=1m",)),

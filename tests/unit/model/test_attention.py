@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import cmath
 import math
 
 import pytest
 import torch
 from support.networks import scatter
+from support.rotary import THETA, turned
 from torch import Tensor
 
 from neat.model.attention import Attention, make_span, rotate
 
-THETA = 100.0
 # Rotary tables are float32 at any model precision.
 TABLE_ROUNDING = 2e-6
-
-
-def turned(vector: Tensor, position: int) -> list[float]:
-    """One head vector rotated as K / 2 complex numbers."""
-    half = len(vector) // 2
-    numbers = [
-        complex(vector[k], vector[k + half]) * cmath.exp(1j * position * THETA ** (-2 * k / len(vector)))
-        for k in range(half)
-    ]
-    return [number.real for number in numbers] + [number.imag for number in numbers]
 
 
 def slow_attention(module: Attention, x: Tensor, document: list[int], window: int) -> Tensor:

@@ -40,6 +40,29 @@ CASES: dict[str, dict[str, Any]] = {
         "network.ngram_features": False,
     },
     "no feed-forward in the encoder": {"network.encoder_ffn_width": 0},
+    "recursion": {"recursion.depth": 3, "recursion.micro_steps": 2, "recursion.supervision": [0.5, 0.0]},
+    "squared feed-forward parts": {"network.activation": "leaky_relu2", "network.patches": False},
+    "levers": {
+        "network.xsa": True,
+        "network.attention_gate": True,
+        "network.kv_conv": 4,
+        "network.qk_gain": 2.0,
+        "network.unet_skips": True,
+    },
+    "images": {
+        "vision.on": True,
+        "vision.codec": "palette:8",
+        "vision.codes": 8,
+        "vision.grid": 4,
+        "vision.head_ffn_width": 160,
+    },
+    "images without layers of their own": {
+        "vision.on": True,
+        "vision.codec": "palette:64",
+        "vision.codes": 64,
+        "vision.grid": 4,
+        "vision.head_layers": 0,
+    },
 }
 
 
@@ -60,6 +83,8 @@ def full_batch(config: Config) -> Batch:
         patch_length=torch.full_like(patches, config.patcher.stride).int(),
         hashes=torch.zeros(ROWS, window, tables, dtype=torch.int64),
         features=torch.zeros(ROWS, window, 256, dtype=torch.float16) if config.network.ngram_features else None,
+        codes=positions - 1 if config.vision.on else None, cell=positions - 1 if config.vision.on else None,
+        code_targets=patches - 100 if config.vision.on else None,
     )  # fmt: skip
 
 
@@ -68,7 +93,7 @@ def products(config: Config) -> float:
     model = NeatModel(config)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        model(full_batch(config))
+        (model.outputs if config.vision.on else model)(full_batch(config))
     counts = counter.get_flop_counts()["Global"]
     return sum(count for operation, count in counts.items() if "attention" not in str(operation)) / (
         ROWS * config.train.window
@@ -90,11 +115,12 @@ def elsewhere(config: Config) -> float:
     softmax over the vectors of one patch are element-wise here.
     """
     network, window = config.network, config.train.window
+    runs = network.layers * config.recursion.depth * config.recursion.micro_steps
     if not network.patches:
-        return network.layers * 4 * (window + 1) / 2 * network.width
+        return runs * 4 * (window + 1) / 2 * network.width
     stride = config.patcher.stride
     width, queries = network.local_width, network.width // network.local_width
-    total = network.layers * 4 * (window / stride + 1) / 2 * network.width / stride
+    total = runs * 4 * (window / stride + 1) / 2 * network.width / stride
     for layers, mixer in (
         (network.encoder_layers, network.encoder_mixer), (network.decoder_layers, network.decoder_mixer)
     ):  # fmt: skip
@@ -111,6 +137,40 @@ def elsewhere(config: Config) -> float:
 def test_mean_keys_per_query(limit: int, window: int) -> None:
     seen = [min(position + 1, limit or window) for position in range(window)]
     assert flops._reach(limit, window) == pytest.approx(sum(seen) / window)
+
+
+@pytest.mark.parametrize("patches", [True, False])
+def test_predictions_after_earlier_applications_are_counted_in_training(patches: bool) -> None:
+    config = configure({
+        "network.patches": patches, "recursion.depth": 4, "recursion.supervision": [0.5, 0.0, 1.0],
+        "network.decoder_mixer": "conv",
+    })  # fmt: skip
+    model = NeatModel(config)
+    counts = []
+    for run in (model, model.outputs):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            run(full_batch(config))
+        counts.append(counter.get_total_flops() / (ROWS * config.train.window))
+    network = config.network
+    convolved = network.decoder_layers * 2 * network.conv_taps * network.local_width if patches else 0
+    extra = flops.train_per_byte(config, 256) - 3 * flops.forward_per_byte(config, 256)
+    # Two predictions, forward and backward; convolutions are element-wise here.
+    assert extra / 3 - 2 * convolved == pytest.approx(counts[1] - counts[0], rel=0.03)
+
+
+def test_a_halting_head_without_supervision_costs_forward_predictions_only() -> None:
+    plain, halting = (configure({"recursion.depth": 3, "recursion.halting": on}) for on in (False, True))
+    extra = flops.train_per_byte(halting, 256) - flops.train_per_byte(plain, 256)
+    supervised = configure({"recursion.depth": 3, "recursion.supervision": [1.0, 1.0]})
+    full = flops.train_per_byte(supervised, 256) - flops.train_per_byte(plain, 256)
+    assert extra == pytest.approx(full / 3)
+
+
+def test_middle_layers_that_loop_count_twice() -> None:
+    changes = {"network.layers": 6, "network.patches": False}
+    four, six = (flops.forward_per_byte(configure(changes | {"network.layers": n}), 256) for n in (4, 6))
+    looped = flops.forward_per_byte(configure(changes | {"network.loop_middle": 0.5}), 256)
+    assert looped - six == pytest.approx(six - four)
 
 
 def test_training_is_three_forward_passes() -> None:

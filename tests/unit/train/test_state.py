@@ -36,6 +36,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "no average": {"optim__ema_decay": 0.0},
     "rare average": {"optim__ema_every": 3},
     "flat": {"network__patches": False},
+    "halting": {
+        "recursion__depth": 3,
+        "recursion__halting": True,
+        "recursion__halt_threshold": 0.05,
+        "recursion__calibration_decay": 0.5,
+    },
+    "looped": {"network__layers": 3, "network__loop_middle": 0.2},
     "clipped, in parts": {"optim__clip_norm": 0.1, "train__micro_batch_bytes": 64},
 }
 

@@ -22,9 +22,14 @@ def test_words_name_components_by_either_name() -> None:
 
 @pytest.mark.parametrize(
     ("words", "batches", "what"),
-    [(["bert=debug"], 1, "not a component"), (["blt"], 1, "the level is missing"), (["blt=loud"], 1, "is loud")]
-    + [(["=debug"], 1, "nothing is not"), (["blt=debug"], 0, "not a positive number")],
-)  # fmt: skip
+    [
+        (["bert=debug"], 1, "not a component"),
+        (["blt"], 1, "the level is missing"),
+        (["blt=loud"], 1, "is loud"),
+        (["=debug"], 1, "nothing is not"),
+        (["blt=debug"], 0, "not a positive number"),
+    ],
+)
 def test_other_words_are_refused(words: list[str], batches: int, what: str) -> None:
     with pytest.raises(UsageError, match=what):
         parse_watch(words, batches)

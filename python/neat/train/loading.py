@@ -1,0 +1,105 @@
+"""From a checkpoint on disk to everything that stands in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from neat import _native
+from neat.config.load import load_text
+from neat.config.schema import Config
+from neat.config.tomlfile import read
+from neat.data.pipeline import make_preparer
+from neat.errors import CheckpointError
+from neat.model.neat import NeatModel
+from neat.model.text import TextModel
+from neat.train import checkpoint
+from neat.train.device import place
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint in memory.
+
+    Attributes:
+        model: Network, patcher and n-gram rows, in evaluation mode.
+        ngram: The n-gram model of the run, the yardstick of every evaluation.
+        config: The configuration it was trained with.
+        step: Updates behind the weights.
+    """
+
+    model: TextModel
+    ngram: _native.NgramModel
+    config: Config
+    step: int
+
+
+def load_all(path: Path, *, device: str = "auto", average: bool = True) -> Loaded:
+    """Reads a run directory (its newest valid checkpoint) or a checkpoint folder.
+
+    Args:
+        path: Run directory or checkpoint folder.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        average: Take the averaged weights where the run kept them.
+
+    Raises:
+        CheckpointError: There is no valid checkpoint, or it holds no model that this version reads.
+    """
+    folder = checkpoint.find(path)
+    config = read_config(folder)
+    _require_model(config, path)
+    state = checkpoint.read_state(folder)
+    placement = place(config.runtime.model_copy(update={"device": device, "compile": "off", "threads": 0}))
+    ngram = _native.NgramModel.from_bytes((folder / checkpoint.ENTROPY_MODEL).read_bytes())
+    patcher = _native.Patcher.from_json(state["patcher"])
+    preparer = make_preparer(config, _native.CrossFit.single(ngram), patcher)
+    network = _network(config, folder, average=average).to(placement.device)
+    network.latent.progress(state["step"], state["horizon"]["total"])
+    window = config.train.window
+    model = TextModel(network, preparer, window=window, patch_slots=config.patch_slots(window))
+    model.installed = installed_experts(folder)
+    return Loaded(model, ngram, config, state["step"])
+
+
+def read_config(folder: Path) -> Config:
+    """The configuration in a checkpoint."""
+    return load_text(read(folder / checkpoint.CONFIG), str(folder / checkpoint.CONFIG)).config
+
+
+def experts_folder(folder: Path) -> Path | None:
+    """Where experts of the run around a checkpoint are published; None for a checkpoint outside a run."""
+    run = folder.parent.parent
+    return run / "experts" if folder.parent.name == "checkpoints" and (run / "config.toml").is_file() else None
+
+
+def installed_experts(folder: Path) -> dict[str, Path]:
+    """Expert files published for the run around a checkpoint, by name."""
+    root = experts_folder(folder)
+    found = sorted(root.glob("*.safetensors")) if root is not None and root.is_dir() else []
+    return {path.stem: path for path in found}
+
+
+def _require_model(config: Config, path: Path) -> None:
+    if config.train.mode != "text":
+        raise CheckpointError(
+            f"`{path}` is the training of {config.expert.name or 'a dispatcher'} on another model",
+            hint=f"load its base, {config.expert.base}, and add the .safetensors file in {path} to it",
+        )
+
+
+def _network(config: Config, folder: Path, *, average: bool) -> NeatModel:
+    tensors = checkpoint.read_tensors(folder, checkpoint.AVERAGE) if average else {}
+    tensors = tensors or checkpoint.read_tensors(folder, checkpoint.MODEL)
+    with torch.device("meta"):
+        network = NeatModel(config)
+    try:
+        network.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(
+            "the weights do not fit the configuration beside them",
+            hint="the checkpoint was made by another version of neat; use that version",
+            where=f"in {folder}",
+        ) from error
+    return network.eval().requires_grad_(False)
