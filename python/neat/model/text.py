@@ -18,9 +18,11 @@ from torch import Tensor
 from neat import _native
 from neat.errors import DataError, UsageError
 from neat.model.batch import Batch
+from neat.model.document import Document, num_bytes
 from neat.model.losses import NATS_PER_BIT, byte_loss
 from neat.model.neat import NeatModel
 from neat.model.sampling import sample_byte
+from neat.model.vocabulary import NUM_BYTES
 
 POSITIONS_PER_PASS = 8192
 """Positions in one evaluation batch; bounds memory, changes no result."""
@@ -62,14 +64,16 @@ class TextModel:
         return next(self.network.parameters()).device
 
     @torch.inference_mode()
-    def log_probs(self, documents: Sequence[bytes]) -> list[Tensor]:
+    def log_probs(self, documents: Sequence[Document]) -> list[Tensor]:
         """Natural-log distribution of every byte given the bytes before it.
 
         Returns:
-            One float32 tensor [len, 256] per document; row i belongs to byte i, row 0 sees nothing.
+            One float32 tensor [len, 256] per document; row i belongs to byte i, row 0 sees nothing. With images there
+            is one more class, that an image begins, and rows of codes mean nothing.
         """
         _require_bytes(documents)
-        results = [torch.empty(len(document), 256) for document in documents]
+        classes = self.network.head.out_features
+        results = [torch.empty(len(document), classes) for document in documents]
         for batch, spans in self._batches(documents):
             log_probs = torch.log_softmax(self.network(batch).cpu().double(), dim=-1).float()
             for row, (index, start, end, scored) in enumerate(spans):
@@ -77,14 +81,17 @@ class TextModel:
         return results
 
     @torch.inference_mode()
-    def score(self, documents: Sequence[bytes]) -> Score:
-        """Code length of the documents: every byte scored once, each document on its own."""
+    def score(self, documents: Sequence[Document]) -> Score:
+        """Code length of the documents: every byte scored once, each document on its own.
+
+        Of an image it counts what it costs to say that one begins, not its codes; bits are divided by bytes of text.
+        """
         _require_bytes(documents)
         nats = 0.0
         for batch, _ in self._batches(documents):
             nats += float(byte_loss(self.network(batch).cpu().double(), batch.targets.cpu()))
-        num_bytes = sum(len(document) for document in documents)
-        return Score(nats / NATS_PER_BIT, num_bytes, len(documents))
+        total = sum(map(num_bytes, documents))
+        return Score(nats / NATS_PER_BIT, total, len(documents))
 
     def generate(
         self,
@@ -140,16 +147,16 @@ class TextModel:
         start, end, scored = self._spans(document, include_next=True)[-1]
         arrays = self.preparer.windows([document], [(0, start, end, scored)], self.window, self.patch_slots)
         logits: Tensor = self.network(Batch.from_arrays(arrays, self.device))
-        return logits[0, end - start - 1].float().cpu()
+        return logits[0, end - start - 1, :NUM_BYTES].float().cpu()
 
-    def _spans(self, document: bytes, *, include_next: bool) -> list[tuple[int, int, int]]:
+    def _spans(self, document: Document, *, include_next: bool) -> list[tuple[int, int, int]]:
         spans = self.preparer.spans(document, self.window, self.patch_slots, self.window // 2)
         if include_next:
             return spans
         ends = ((start, min(end, len(document)), scored) for start, end, scored in spans)
         return [(start, end, scored) for start, end, scored in ends if scored < end]
 
-    def _batches(self, documents: Sequence[bytes]) -> Iterator[tuple[Batch, list[tuple[int, int, int, int]]]]:
+    def _batches(self, documents: Sequence[Document]) -> Iterator[tuple[Batch, list[tuple[int, int, int, int]]]]:
         per_pass = max(1, POSITIONS_PER_PASS // self.window)
         spans = [
             (index, *span)
@@ -169,9 +176,9 @@ class TextModel:
             yield Batch.from_arrays(arrays, self.device), some
 
 
-def _require_bytes(documents: Sequence[bytes]) -> None:
+def _require_bytes(documents: Sequence[Document]) -> None:
     for document in documents:
-        if not isinstance(document, bytes | bytearray):
+        if not isinstance(document, bytes | bytearray | _native.Document):
             raise DataError(
                 f"a document is {type(document).__name__}, not bytes", hint='encode text first: text.encode("utf-8")'
             )
