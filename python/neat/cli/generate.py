@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, metavar="RUN", help="run directory or one checkpoint of it")
     parser.add_argument("--prompt", default="", metavar="TEXT", help="text to go on from (default: none)")
     parser.add_argument("--max-bytes", type=int, default=400, metavar="N", help="most bytes to write (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the choices (%(default)s)")
+    parser.add_argument("--seed", type=int, metavar="S", help="seed of the choices (0; of a loaded state: its own)")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="0: likeliest byte (%(default)s)")
     parser.add_argument(
         "--top-p", type=float, default=0.95, metavar="P", help="share of the probability chosen from (%(default)s)"
@@ -27,6 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be repeated"
     )
+    parser.add_argument("--load-state", type=Path, metavar="FILE", help="go on where --save-state ended")
+    parser.add_argument("--save-state", type=Path, metavar="FILE", help="keep in FILE all that was read and written")
     add_expert_options(parser)
     add_device_option(parser)
     add_json_option(parser)
@@ -34,12 +36,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Streams to stdout, then says how repetitive the text is on stderr."""
+    if arguments.seed is None and arguments.load_state is None:
+        arguments.seed = 0
     _check(arguments)
     from neat.evaluate.load import load  # torch
     from neat.train.quality import degeneracy
 
     prompt = os.fsencode(arguments.prompt)
     model, choice = adapted(load(arguments.path, device=arguments.device), arguments, prompt)
+    loads = arguments.load_state is not None
+    state = model.load_state(arguments.load_state, rows=1) if loads else model.new_state()
     start = time.perf_counter()
     pieces = model.generate(
         prompt,
@@ -48,8 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         temperature=arguments.temperature,
         top_p=arguments.top_p,
         stop=[os.fsencode(text) for text in arguments.stop],
+        state=state,
     )
     text = b"".join(pieces) if arguments.json else _stream(pieces)
+    if arguments.save_state is not None:
+        state.save(arguments.save_state)
     told: dict[str, object] = {"bytes": len(text)} | degeneracy(text) | figures(choice, time.perf_counter() - start)
     if arguments.json:
         spoken = {"prompt": prompt.decode(errors="replace"), "text": text.decode(errors="replace")}
@@ -66,7 +75,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--temperature {arguments.temperature} is not 0 or more")
     if not 0.0 < arguments.top_p <= 1.0:
         raise UsageError(f"--top-p {arguments.top_p} is not between 0 and 1")
-    if not 0 <= arguments.seed < 2**63:
+    if arguments.seed is not None and not 0 <= arguments.seed < 2**63:
         raise UsageError(f"--seed {arguments.seed} is not between 0 and 2^63 - 1")
     if not all(arguments.stop):
         raise UsageError("--stop is empty")
