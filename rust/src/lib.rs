@@ -6,6 +6,7 @@
 use pyo3::prelude::*;
 
 mod corpus;
+mod document;
 mod error;
 mod ngram;
 mod prepare;
@@ -18,6 +19,8 @@ mod _native {
 
     #[pymodule_export]
     use crate::corpus::{Corpus, Documents, inspect};
+    #[pymodule_export]
+    use crate::document::Document;
     #[pymodule_export]
     use crate::ngram::{CrossFit, NgramModel, Patcher};
     #[pymodule_export]

@@ -68,7 +68,8 @@ impl Reader {
 
     /// Continues what [`Reader::state`] wrote.
     pub fn restore(preparer: Preparer, state: &str) -> Result<Self> {
-        let damaged = |what: String| DataError::invalid(format!("this is not the state of a reader: {what}"), "");
+        let damaged =
+            |what: String| DataError::invalid(format!("this is not the state of a reader: {what}"), "");
         let saved: Saved = serde_json::from_str(state).map_err(|error| damaged(error.to_string()))?;
         if saved.preparer != preparer.digest() {
             return Err(DataError::invalid(

@@ -21,6 +21,7 @@ from neat import _native
 from neat.errors import DataError, UsageError
 from neat.model.batch import Batch
 from neat.model.cache import Cache
+from neat.model.document import Document, num_bytes
 from neat.model.expert_files import add_expert, equip
 from neat.model.experts import mixed, unknown_expert
 from neat.model.losses import NATS_PER_BIT, byte_loss
@@ -113,12 +114,12 @@ class TextModel:
         return adapted
 
     @torch.inference_mode()
-    def log_probs(self, documents: Sequence[bytes]) -> list[Tensor]:
+    def log_probs(self, documents: Sequence[Document]) -> list[Tensor]:
         """Natural-log distribution of every byte given the bytes before it.
 
         Returns:
             One float32 tensor [len, V] per document, V being 256; row i belongs to byte i, row 0 sees nothing. A
-            network with images has one class more, that an image begins.
+            network with images has one class more, that an image begins, and rows of codes mean nothing.
         """
         _require_bytes(documents)
         results = [torch.empty(len(document), self.network.head.out_features) for document in documents]
@@ -127,29 +128,37 @@ class TextModel:
         return results
 
     @torch.inference_mode()
-    def score(self, documents: Sequence[bytes]) -> Score:
-        """Code length of the documents: every byte scored once, each document on its own."""
-        _require_bytes(documents)
-        num_bytes = sum(len(document) for document in documents)
-        nats = self._nats_in_windows(documents) if self.windows else self._nats(documents)
-        return Score(nats / NATS_PER_BIT, num_bytes, len(documents))
+    def score(self, documents: Sequence[Document]) -> Score:
+        """Code length of the documents: every byte scored once, each document on its own.
 
-    def _nats_in_windows(self, documents: Sequence[bytes]) -> float:
+        Of an image it counts what it costs to say that one begins, not its codes; bits are divided by bytes of text.
+        """
+        _require_bytes(documents)
+        nats = self._nats_in_windows(documents) if self._windowed(documents) else self._nats(documents)
+        return Score(nats / NATS_PER_BIT, sum(map(num_bytes, documents)), len(documents))
+
+    def _nats_in_windows(self, documents: Sequence[Document]) -> float:
         nats = 0.0
         for batch, _ in self._batches(documents):
             nats += float(byte_loss(self.network(batch).cpu().double(), batch.targets.cpu()))
         return nats
 
-    def _nats(self, documents: Sequence[bytes]) -> float:
+    def _windowed(self, documents: Sequence[Document]) -> bool:
+        """Whether windows are read; text with images always is."""
+        return self.windows is not None or any(isinstance(document, _native.Document) for document in documents)
+
+    def _nats(self, documents: Sequence[Document]) -> float:
         nats = 0.0
         for index, first, logits in self._predictions(documents):
-            targets = torch.tensor(list(documents[index][first : first + len(logits)]))
+            text = documents[index]
+            assert not isinstance(text, _native.Document), "these are read in windows"
+            targets = torch.tensor(list(text[first : first + len(logits)]))
             nats += float(byte_loss(logits.cpu().double()[None], targets[None]))
         return nats
 
-    def _predictions(self, documents: Sequence[bytes]) -> Iterator[tuple[int, int, Tensor]]:
+    def _predictions(self, documents: Sequence[Document]) -> Iterator[tuple[int, int, Tensor]]:
         """(document, first byte, logits [n, V] of n bytes from there), in no particular order."""
-        if self.windows is None:
+        if not self._windowed(documents):
             yield from self._streamed(documents)
             return
         for batch, spans in self._batches(documents):
@@ -157,8 +166,9 @@ class TextModel:
             for row, (index, start, end, scored) in enumerate(spans):
                 yield index, scored, logits[row, scored - start : end - start]
 
-    def _streamed(self, documents: Sequence[bytes]) -> Iterator[tuple[int, int, Tensor]]:
-        """Documents read on from piece to piece, those of similar lengths together."""
+    def _streamed(self, texts: Sequence[Document]) -> Iterator[tuple[int, int, Tensor]]:
+        """Documents without images read on from piece to piece, those of similar lengths together."""
+        documents = [bytes(text) for text in texts if not isinstance(text, _native.Document)]
         order = sorted((i for i in range(len(documents)) if documents[i]), key=lambda i: -len(documents[i]))
         per_pass = max(1, POSITIONS_PER_PASS // self.window)
         for first in range(0, len(order), per_pass):
@@ -240,14 +250,14 @@ class TextModel:
         state = self.new_state(len(prompts)) if state is None else state
         return write_all(state, prompts, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
 
-    def _spans(self, document: bytes, *, include_next: bool) -> list[tuple[int, int, int]]:
+    def _spans(self, document: Document, *, include_next: bool) -> list[tuple[int, int, int]]:
         spans = self.preparer.spans(document, self.window, self.patch_slots, self.window // 2)
         if include_next:
             return spans
         ends = ((start, min(end, len(document)), scored) for start, end, scored in spans)
         return [(start, end, scored) for start, end, scored in ends if scored < end]
 
-    def _batches(self, documents: Sequence[bytes]) -> Iterator[tuple[Batch, list[tuple[int, int, int, int]]]]:
+    def _batches(self, documents: Sequence[Document]) -> Iterator[tuple[Batch, list[tuple[int, int, int, int]]]]:
         per_pass = max(1, POSITIONS_PER_PASS // self.window)
         spans = [
             (index, *span)
@@ -267,9 +277,9 @@ class TextModel:
             yield Batch.from_arrays(arrays, self.device), some
 
 
-def _require_bytes(documents: Sequence[bytes]) -> None:
+def _require_bytes(documents: Sequence[Document]) -> None:
     for document in documents:
-        if not isinstance(document, bytes | bytearray):
+        if not isinstance(document, bytes | bytearray | _native.Document):
             raise DataError(
                 f"a document is {type(document).__name__}, not bytes", hint='encode text first: text.encode("utf-8")'
             )
