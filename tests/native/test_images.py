@@ -79,13 +79,13 @@ def context(stream: list[Symbol], position: int) -> bytes | None:
 
 def opens(rule: str, stream: list[Symbol], position: int) -> bool:
     """Whether the symbol at a position opens a patch."""
-    if position < len(stream) and stream[position][0] != "byte":
+    if position < len(stream) and stream[position][0] in ("code", "end"):
         return True
     text = context(stream, position)
     if text is None:
         return True
     plain = preparer(rule, images=False)
-    # The start of a byte does not depend on what follows it.
+    # The start of a byte depends neither on what follows it nor on whether it is a byte or begins an image.
     return bool(plain.starts(text)[-1])
 
 

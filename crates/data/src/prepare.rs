@@ -3,8 +3,9 @@
 //! Everything a row holds about a segment is a function of the document's bytes before each target, so a segment looks
 //! the same alone, packed beside others, while training and while generating.
 //!
-//! The symbols of an image are patches of one position each. A segment may end after the target that begins an image,
-//! so whether one begins is decided with the same context however much room is left; its codes are never cut apart.
+//! The codes of an image, and its end, are patches of one position each; its beginning is put where a byte would be. A
+//! segment may end after the target that begins an image, so whether one begins is decided with the same context
+//! however much room is left; its codes are never cut apart.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -159,7 +160,8 @@ impl Preparer {
             self.inner.patcher.fill(&bytes[text.clone()], &entropies, &mut starts[text.start..=text.end]);
         }
         for image in &images {
-            starts[image.at..=image.codes_at().end].fill(true);
+            // Its beginning follows the rule for bytes: otherwise a closed patch would tell that an image comes next.
+            starts[image.at + 1..=image.codes_at().end].fill(true);
         }
         Prepared { bytes, images, starts, model }
     }
