@@ -221,8 +221,8 @@ impl Documents {
 }
 
 /// Reads one file through and reports, as JSON: `format`, `compression`, `file_bytes`, `rows`, `documents`, `bytes` (of
-/// text), `images`, `columns`, `has_text_field`, `bad_rows`, `first_bad` (`place` and `reason`, or null) and `readable` (read to
-/// the end, and every row is good).
+/// text), `images`, `columns`, `has_text_field`, `bad_rows`, `first_bad` (`place` and `reason`, or null) and `readable`
+/// (read to the end, and every row is good).
 ///
 /// Bad content is reported, not raised.
 ///

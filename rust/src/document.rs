@@ -70,6 +70,11 @@ impl Document {
         Ok(parts)
     }
 
+    /// The longest document of at most `positions` positions that this one begins with and that ends in no image.
+    fn beginning(&self, positions: usize) -> Self {
+        Self { inner: self.inner.beginning(positions) }
+    }
+
     /// The images as (position where it begins, codes).
     #[getter]
     fn images(&self) -> Vec<(usize, Vec<u16>)> {

@@ -139,9 +139,10 @@ impl NgramModel {
         values.into_pyarray(py).reshape((positions, 256))
     }
 
-    /// Code length of a document in bits.
-    fn bits(&self, py: Python<'_>, document: PyBackedBytes) -> f64 {
-        py.detach(|| self.inner.bits(&document))
+    /// Code length of a document in bits; of the texts between images, where there are some.
+    fn bits(&self, py: Python<'_>, document: AnyDocument<'_>) -> f64 {
+        let document = Document::from(document);
+        py.detach(|| document.texts().map(|text| self.inner.bits(&document.bytes[text])).sum())
     }
 
     fn __repr__(&self) -> String {

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from neat import _native
 from neat.cli import _MODULES, COMMANDS
@@ -21,6 +22,8 @@ from neat.cli.arguments import Parser
 from neat.config.load import PRESETS, load
 from neat.errors import Exit
 from neat.events.schema import TYPES
+from neat.model.neat import NeatModel
+from neat.profiling.plan import components
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -111,6 +114,27 @@ def test_the_file_tree_of_the_readme_exists() -> None:
     (tree,) = re.findall(r"<!-- tree -->\n```text\n(.*?)^```$", page("README.md"), re.DOTALL | re.MULTILINE)
     paths = [line.split()[0] for line in tree.splitlines() if line.strip()]
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def test_the_budget_of_the_presets_is_that_of_their_models() -> None:
+    table = page("docs/architecture.md").split("<!-- budget -->\n")[1].split("\n\n")[0].splitlines()
+    header, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table if "---" not in line]
+    assert [row[0] for row in rows] == list(PRESETS)
+    for name, *cells in rows:
+        config = load(name).config
+        with torch.device("meta"):
+            counts = components(config, NeatModel(config))
+        assert cells == [f"{counts[component] / 1e6:.2f}" for component in header[1:]], name
+
+
+def test_the_100m_class_is_divided_as_planned() -> None:
+    """39 % core, 20 % matrices that experts scale, 20 % memory, 11 % patching, 10 % images, in 102.3 million."""
+    config = load("100m").config
+    with torch.device("meta"):
+        counts = components(config, NeatModel(config))
+    planned = {"core": 40.13, "experts": 20.25, "memory": 20.43, "patching": 10.83, "vision": 10.68, "total": 102.3}
+    for name, millions in planned.items():
+        assert counts[name] / 1e6 == pytest.approx(millions, rel=0.02), name
 
 
 def test_every_exit_code_is_listed() -> None:

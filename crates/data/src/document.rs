@@ -73,6 +73,15 @@ impl Document {
         self.images.last().is_some_and(|image| image.codes_at().end == self.bytes.len())
     }
 
+    /// The longest document of at most `positions` positions that this one begins with and that ends in no image.
+    #[must_use]
+    pub fn beginning(&self, positions: usize) -> Self {
+        let whole = |image: &&Image| image.codes_at().end < positions.min(self.bytes.len());
+        let images: Vec<_> = self.images.iter().take_while(whole).cloned().collect();
+        let next = self.images.get(images.len()).map_or(self.bytes.len(), |image| image.at);
+        Self { bytes: self.bytes[..positions.min(next)].to_vec(), images }
+    }
+
     /// What tells documents apart, and what their hashes are taken of: the bytes and, after them, the codes of all
     /// images as little-endian 16-bit numbers.
     pub fn identity(&self) -> Cow<'_, [u8]> {

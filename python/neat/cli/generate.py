@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from neat.cli.arguments import add_device_option, add_json_option, print_json, say
+from neat.cli.arguments import add_device_option, add_json_option, print_json, readable, say
+from neat.cli.experts import adapted, add_expert_options, check_expert_options, figures
 from neat.errors import UsageError
 
 
@@ -25,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be repeated"
     )
+    add_expert_options(parser)
     add_device_option(parser)
     add_json_option(parser)
 
@@ -35,8 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     from neat.evaluate.load import load  # torch
     from neat.train.quality import degeneracy
 
-    model = load(arguments.path, device=arguments.device)
     prompt = os.fsencode(arguments.prompt)
+    model, choice = adapted(load(arguments.path, device=arguments.device), arguments, prompt)
+    start = time.perf_counter()
     pieces = model.generate(
         prompt,
         max_bytes=arguments.max_bytes,
@@ -46,12 +50,12 @@ def run(arguments: argparse.Namespace) -> int:
         stop=[os.fsencode(text) for text in arguments.stop],
     )
     text = b"".join(pieces) if arguments.json else _stream(pieces)
-    figures = {"bytes": len(text)} | degeneracy(text)
+    told: dict[str, object] = {"bytes": len(text)} | degeneracy(text) | figures(choice, time.perf_counter() - start)
     if arguments.json:
         spoken = {"prompt": prompt.decode(errors="replace"), "text": text.decode(errors="replace")}
-        print_json(spoken | {"seed": arguments.seed} | figures)
+        print_json(spoken | {"seed": arguments.seed} | told)
     else:
-        say(", ".join(f"{name} {value:g}" for name, value in figures.items()))
+        say(", ".join(f"{name} {readable(value)}" for name, value in told.items()))
     return 0
 
 
@@ -66,6 +70,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--seed {arguments.seed} is not between 0 and 2^63 - 1")
     if not all(arguments.stop):
         raise UsageError("--stop is empty")
+    check_expert_options(arguments)
 
 
 def _stream(pieces: Iterable[bytes]) -> bytes:

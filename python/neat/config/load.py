@@ -21,7 +21,7 @@ from neat.config.tomlfile import KeyPath, display, flatten, key_lines, line_of, 
 from neat.config.training import LENGTHS
 from neat.errors import ConfigError, Problem
 
-PRESETS = ("tiny", "100m", "350m", "1b")
+PRESETS = ("tiny", "tiny-full", "100m", "350m", "1b", "reasoning", "memory", "speed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ class Vision(Section):
     on: bool = False
     """Read and write images. false: no image parts, bytes only."""
     codec: str = ""
-    """File of the image codec (safetensors, made by `neat data codec`), or palette:N for N flat colours."""
+    """File of the image codec (safetensors, made by `neat data codec`), or palette:N for N flat colours. Empty: the
+    image parts are there, but the text may hold no images."""
     codes: int = Field(default=1024, ge=2, le=65_536)
     """Entries of the codebook (2 to 65536)."""
     code_width: int = Field(default=64, ge=1, le=4096)
@@ -53,9 +54,7 @@ class Vision(Section):
         return int(number) if self.codec.startswith(PALETTE) and number.isdecimal() else 0
 
     def breaches(self) -> Iterator[Breach]:
-        """An image divides into its grid, and codes mean something."""
-        if self.on and not self.codec:
-            yield Breach("codec", "is empty, and images need one", "make one with `neat data codec`, or use palette:N")
+        """An image divides into its grid, and a palette has as many colours as there are codes."""
         if self.on and self.codec.startswith(PALETTE) and self.palette < 2:
             yield Breach("codec", f"{self.codec!r} names no number of colours", "palette:16 has sixteen")
         if self.on and self.palette >= 2 and self.palette != self.codes:

@@ -177,6 +177,8 @@ class Residual(nn.Module):
 def make_codec(vision: Vision) -> Codec:
     """The codec that `vision.codec` names: a palette, or a file. On the meta device nothing is read: shapes only.
 
+    Without a name the codec has its sizes and first values, but nothing to say: whoever reads text refuses images.
+
     Raises:
         ConfigError: The file was made with other sizes.
         DataError: The file is missing or damaged.
@@ -184,7 +186,7 @@ def make_codec(vision: Vision) -> Codec:
     if vision.codec.startswith(PALETTE):
         return PaletteCodec(_colours(vision.codec), vision.image_size, vision.grid)
     shape = Shape.of(vision)
-    if torch.get_default_device().type == "meta":
+    if torch.get_default_device().type == "meta" or not vision.codec:
         return VQCodec(shape)
     codec = load_codec(Path(vision.codec))
     if codec.shape != shape:

@@ -41,7 +41,8 @@ class Dispatcher(nn.Module):
 
     def forward(self, summary: Tensor) -> Tensor:
         """Unnormalised log-probabilities of the experts."""
-        return F.linear(F.silu(F.linear(F.layer_norm(summary, summary.shape[-1:]), self.hidden)), self.choice)
+        normed = F.layer_norm(summary, summary.shape[-1:]).to(self.hidden.dtype)
+        return F.linear(F.silu(F.linear(normed, self.hidden)), self.choice)
 
 
 class Experts(nn.Module):

@@ -4,7 +4,8 @@ B rows, N byte positions, P latent positions, R recursion depth. After each appl
 of being right, weight zero and bias -5 at first, as in arXiv 2510.04871. It is trained by the cross-entropy between
 sigmoid(q) and what came true, byte by byte: every scored byte that reads a patch is one outcome for it, so sigmoid(q)
 is the share of its bytes that the patch gets right (without patches a byte has one outcome, its own). The head sees
-the state detached: its losses train the head and nothing else, and the decision to stop has no gradient.
+the state detached: its losses train the head and nothing else, and the decision to stop has no gradient. Image codes
+are no outcomes: a patch that one follows stops by what the head learned from bytes.
 """
 
 from __future__ import annotations
@@ -168,8 +169,8 @@ def halting_losses(outputs: Outputs, batch: Batch, halting: Recursion, *, patche
     """The losses of the head by name, each summed over scored bytes; those of weight zero are left out.
 
     `halting` is the cross-entropy in nats, averaged over the applications of a byte. `ponder` is the expected number of
-    applications after the first. `diversity` is what the variance of sigmoid(q) over bytes lacks to
-    `recursion.diversity_target`, averaged over applications.
+    applications after the first. `diversity` is what the variance of sigmoid(q) over the bytes of the micro-batch lacks
+    to `recursion.diversity_target`, averaged over applications.
     """
     found = list(verdicts(outputs, batch, patches=patches))
     applications = sum(verdict.counted.to(torch.float32) for verdict in found)

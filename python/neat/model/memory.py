@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,13 +19,13 @@ from torch import Tensor, nn
 
 from neat.config.memory import Memory as Settings
 from neat.config.schema import Config
+from neat.model.cache import Cache, num_valid, part
 from neat.model.layers import SplitLinear, rms_norm
 from neat.model.memory_metrics import Meter, Probe
 from neat.model.memory_rule import Place, Rule, Weights, Writes, begin, learn, places
 from neat.model.memory_stream import new_stream, resume
 from neat.model.mixers import CausalConvolution, LocalContext, reach_back
 
-Cache = dict[str, Any]
 UNIT = 1e-6
 """Length below which a query or key is not stretched to 1."""
 
@@ -48,10 +47,12 @@ class Recall:
 
 def make_recall(document: Tensor, settings: Settings, dtype: torch.dtype, *, cached: bool = False) -> Recall:
     """Prepares rows whose documents are `document` [B, N], for memories whose states have type `dtype`."""
-    if cached:
-        return Recall(document, LocalContext(None, ()), ())
-    reach = reach_back(document, settings.conv_taps, dtype)
-    return Recall(document, LocalContext(None, reach), places(document, settings.chunk))
+    if not cached:
+        context = LocalContext(None, reach_back(document, settings.conv_taps, dtype))
+        return Recall(document, context, places(document, settings.chunk))
+    # A stream is one document: all that the convolution has kept and all that is new lie in reach.
+    reach = torch.ones(1, settings.conv_taps - 1 + document.shape[1], 1, dtype=dtype, device=document.device)
+    return Recall(document, LocalContext(None, (reach,) * (settings.conv_taps - 1), num_valid(document)), ())
 
 
 class Memory(nn.Module):
@@ -100,9 +101,7 @@ class Memory(nn.Module):
         """The state of `rows` streams before their first patch."""
         exact = self._exact(self.first.dtype)
         start = Weights(self.first.detach().to(exact), self.second.detach().to(exact))
-        taps, width = self.convolution.kernel.shape
-        tail = torch.zeros(rows, taps - 1, width, dtype=exact, device=self.first.device)
-        return new_stream(start, rows, gram=self.settings.gram) | {"tail": tail}
+        return new_stream(start, rows, gram=self.settings.gram) | {"convolution": self.convolution.new_cache(rows)}
 
     def _exact(self, dtype: torch.dtype) -> torch.dtype:
         return torch.promote_types(torch.promote_types(dtype, self.first.dtype), torch.float32)
@@ -119,7 +118,7 @@ class Memory(nn.Module):
             fresh = Weights(*(weights.to(writes.query.dtype) for weights in (self.first, self.second)))
             reads = learn(begin(fresh, writes.query.shape[0]), fresh, writes, recall.chunks, rule, watch)
         else:
-            reads = resume(cache, writes, (recall.document >= 0).sum(1), self.settings.chunk, rule, watch)
+            reads = resume(cache, writes, num_valid(recall.document), self.settings.chunk, rule, watch)
         if meter is not None and self.probe is not None:
             meter.report(self.probe)
         return reads
@@ -127,7 +126,8 @@ class Memory(nn.Module):
     def _writes(self, mixed: Tensor, x: Tensor, recall: Recall, cache: Cache | None) -> Writes:
         """Queries, keys, values and the three gates of each patch, from projections [B, N, 3D] and input [B, N, D]."""
         batch, num = x.shape[:2]
-        mixed = self._convolve(F.silu(mixed), recall, cache).view(batch, num, 3, self.settings.heads, -1)
+        mixed = self.convolution(F.silu(mixed), recall.context, part(cache, "convolution"))
+        mixed = mixed.view(batch, num, 3, self.settings.heads, -1)
         query, key, value = mixed.permute(2, 0, 3, 1, 4)
         query, key = (F.normalize(vectors, dim=-1, eps=UNIT) for vectors in (query, key))
         logits = F.linear(x, self.gates.to(x.dtype)).view(batch, num, 3, -1) + self.gate_bias.to(x.dtype)
@@ -136,16 +136,3 @@ class Memory(nn.Module):
         # Momentum m adds a step up to 1 / (1 - m) times; this keeps the sum below `max_rate`.
         rate = self.settings.max_rate * (-torch.expm1(log_momentum)) * rate.sigmoid()
         return Writes(query, key, value, F.logsigmoid(-forgetting), log_momentum, rate)
-
-    def _convolve(self, x: Tensor, recall: Recall, cache: Cache | None) -> Tensor:
-        """The short convolution within documents, or over the end of the stream and the new patches."""
-        if cache is None:
-            mixed: Tensor = self.convolution(x, recall.context)
-            return mixed
-        tail = cache["tail"]
-        joined, taps = torch.cat((tail, x), dim=1), tail.shape[1]
-        last = (recall.document >= 0).sum(1, keepdim=True) + torch.arange(taps, device=x.device)
-        cache["tail"] = joined.gather(1, last[..., None].expand(-1, -1, x.shape[2]))
-        everything = x.new_ones(1, 1, 1).expand(1, joined.shape[1], 1)
-        mixed = self.convolution(joined, LocalContext(None, (everything,) * taps))
-        return mixed[:, taps:]

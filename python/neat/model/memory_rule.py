@@ -63,15 +63,13 @@ class Place(NamedTuple):
 
     Attributes:
         active: False where nothing stands: such an entry changes no weight, [B, 1, C].
-        earlier: Patch j is i itself or an earlier one of its document, [B, 1, C, C].
+        earlier: Patch j is i itself or an earlier one of its document, [B, 1, C, C] or [1, 1, C, C].
         running: Patch belongs to the document whose memory is passed in, [B, 1, C]; None: all do.
-        first: Index in the chunk of the first patch of the same document, [B, 1, C]; None: 0.
     """
 
     active: Tensor
     earlier: Tensor
     running: Tensor | None = None
-    first: Tensor | None = None
 
 
 class Learned(NamedTuple):
@@ -176,11 +174,8 @@ def places(document: Tensor, chunk: int) -> list[Place]:
     found = []
     for part, previous in zip(torch.split(document, chunk, 1), torch.split(before, chunk, 1), strict=True):
         same = part[:, :, None] == part[:, None, :]
-        index = torch.arange(part.shape[1], device=document.device)
-        # Documents are contiguous, so the first equal entry is the first patch of the document.
-        first = torch.where(same, index, part.shape[1]).amin(2)
         running = part == previous[:, :1]
-        found.append(Place((part >= 0)[:, None], same.tril()[:, None], running[:, None], first[:, None]))
+        found.append(Place((part >= 0)[:, None], same.tril()[:, None], running[:, None]))
     return found
 
 
@@ -301,27 +296,21 @@ def _flow(writes: Writes, rate: Tensor, place: Place) -> Flow:
     """
     active = place.active
     log_keep, log_momentum = (torch.where(active, log, 0.0) for log in (writes.log_keep, writes.log_momentum))
-    keep, momentum = log_keep.cumsum(-1), log_momentum.cumsum(-1)
+    # Sums within the document: what other documents hold must not even change the rounding.
+    summed = place.earlier[:, 0].mT.to(log_keep.dtype)
+    keep, momentum = log_keep @ summed, log_momentum @ summed
     kept = _between(keep, place.earlier & active[..., None, :])
     moved = _between(momentum, place.earlier)
-    if place.first is None:
-        left, momentum = keep.exp(), momentum.exp()
-    else:
-        assert place.running is not None
-        left = _since(keep, log_keep, place.first).exp()
-        momentum = torch.where(place.running, momentum.exp(), 0.0)
-    carried = (kept @ momentum[..., None])[..., 0]
-    return Flow(left, momentum, carried, (kept @ moved) * rate[..., None, :], moved[..., -1, :] * rate)
+    left, moving = keep.exp(), momentum.exp()
+    if place.running is not None:
+        moving = torch.where(place.running, moving, 0.0)
+    carried = (kept @ moving[..., None])[..., 0]
+    return Flow(left, moving, carried, (kept @ moved) * rate[..., None, :], moved[..., -1, :] * rate)
 
 
 def _between(total: Tensor, allowed: Tensor) -> Tensor:
     """exp(total_i - total_j) where allowed, else 0; masked before `exp`, which would overflow elsewhere."""
     return (total[..., :, None] - total[..., None, :]).masked_fill(~allowed, -torch.inf).exp()
-
-
-def _since(total: Tensor, logs: Tensor, first: Tensor) -> Tensor:
-    """Sums that begin anew at the first patch of each document."""
-    return total - (total - logs).gather(-1, first.expand_as(total))
 
 
 def _read(state: Learned, base: _Base, writes: Writes, taken: Gradients, flow: Flow) -> Tensor:

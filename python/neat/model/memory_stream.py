@@ -9,14 +9,11 @@ B rows, H heads, N new patches, C patches per chunk, K head width, F hidden widt
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from neat.model.cache import Cache
 from neat.model.memory_rule import Learned, Place, Rule, Watch, Weights, Writes, begin, learn_chunk
-
-Cache = dict[str, Any]
 
 
 def new_stream(weights: Weights, rows: int, *, gram: bool) -> Cache:
@@ -29,7 +26,7 @@ def new_stream(weights: Weights, rows: int, *, gram: bool) -> Cache:
     """
     state = begin(weights, rows)
     heads, width = weights.first.shape[:2]
-    cache = {
+    cache: Cache = {
         "first": state.first.contiguous(),
         "second": state.second.contiguous(),
         "start_first": state.weights.first.contiguous(),
@@ -82,7 +79,7 @@ def _resume(
     for index, part in enumerate(writes.split(chunk)):
         size = part.query.shape[2]
         real = active[:, None, index * chunk : index * chunk + size]
-        earlier = torch.ones(size, size, dtype=torch.bool, device=real.device).tril()
+        earlier = torch.ones(1, 1, size, size, dtype=torch.bool, device=real.device).tril()
         place = Place(real, earlier)
         learned = learn_chunk(state, start, part, place, rule, gram=gram)
         reads.append(learned.reads)

@@ -26,7 +26,8 @@ class AdaptedLinear(nn.Linear):
 
     Attributes:
         offsets: z - 1 of the whole batch [r] or of each row [B, r]; gradients reach it.
-        merged: The adapted matrix, used in place of the weight; for one z that serves many inputs.
+        merged: The adapted matrix, used in place of the weight while `offsets` is not set; for one z that serves many
+            inputs.
         left, singular, right: Factors of the weight, once `factorise` has been called.
     """
 
@@ -57,11 +58,9 @@ class AdaptedLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Applies the layer to the last axis; rows of `x` are dim 0."""
-        if self.merged is not None:
-            return F.linear(x, self.merged)
-        base = F.linear(x, self.weight)
         if self.offsets is None:
-            return base
+            return F.linear(x, self.weight if self.merged is None else self.merged)
+        base = F.linear(x, self.weight)
         assert self.left is not None and self.singular is not None and self.right is not None
         scale = self.singular * self.offsets
         if scale.dim() == 2:

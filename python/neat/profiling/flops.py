@@ -16,8 +16,7 @@ def forward_per_byte(config: Config, window: int) -> float:
     """Operations per byte position of a row of `window` positions."""
     network = config.network
     if not network.patches:
-        latent = _layer_runs(config) * _latent_layer(network, _reach(network.window, window))
-        return latent + _inputs(network, network.width) + _prediction(config, window)
+        return _latent(config, window) + _inputs(network, network.width) + _prediction(config, window)
     per_patch = _latent(config, window) + _pool(config) + _image_head(config)
     return _encoder(config, window) + per_patch / mean_patch(config) + _prediction(config, window)
 
@@ -46,9 +45,11 @@ def _reach(limit: int, window: int) -> float:
 
 
 def _latent(config: Config, window: int) -> float:
+    """Operations per position of the latent transformer in a row of `window` bytes."""
     network = config.network
-    keys = _reach(network.window, max(1, round(window / mean_patch(config))))
-    return _layer_runs(config) * _latent_layer(network, keys)
+    length = max(1, round(window / mean_patch(config))) if network.patches else window
+    keys = _reach(network.window, length)
+    return _layer_runs(config) * _latent_layer(config, keys) + _memory(config, keys, length)
 
 
 def _layer_runs(config: Config) -> int:
@@ -58,11 +59,48 @@ def _layer_runs(config: Config) -> int:
     return (layers + looped) * config.recursion.depth * config.recursion.micro_steps
 
 
-def _latent_layer(network: Network, keys: float) -> float:
-    width = network.width
-    kv_width = width // network.heads * network.kv_heads
-    projections = 2 * width * (2 * width + 2 * kv_width)
-    return projections + 4 * keys * width + 6 * width * network.ffn_width
+def _latent_layer(config: Config, keys: float) -> float:
+    network = config.network
+    return _attention(config, keys) + 6 * network.width * network.ffn_width
+
+
+def _attention(config: Config, keys: float) -> float:
+    width = config.network.width
+    projections = 2 * width * (2 * width + 2 * _kv_width(config.network))
+    return projections + 4 * (keys + config.memory.persistent) * width
+
+
+def _kv_width(network: Network) -> int:
+    return network.width // network.heads * network.kv_heads
+
+
+def _memory(config: Config, keys: float, length: int) -> float:
+    """What memories add per position of rows of `length` positions; they take part in one application only."""
+    network, memory = config.network, config.memory
+    count = len(memory.layer_indices(network.layers))
+    if not count:
+        return 0.0
+    each = memory_layer_per_patch(config, length)
+    if memory.variant == "mac":
+        each += 4 * network.width * (_kv_width(network) + keys)
+    elif memory.variant == "lmm":
+        each -= _layer_runs(config) / network.layers * _attention(config, keys)
+    return count * each
+
+
+def memory_layer_per_patch(config: Config, length: int) -> float:
+    """Operations of one memory per position of rows of `length` positions: projections, reading and writing by chunks.
+
+    Per head of width K and hidden width F: 12KF for gradients and 12KF for reads, in both of which documents that begin
+    inside a chunk have their share, 8KF for writes, 4C(K + F) for what the C patches of a chunk read of each other, and
+    2C^2 for how far each one's step has faded.
+    """
+    width, memory = config.network.width, config.memory
+    chunk, head_width = min(memory.chunk, length), width // memory.heads
+    products = 32 * head_width * memory.hidden + 4 * chunk * (head_width + memory.hidden)
+    inside = 2 * chunk * chunk + 6 * chunk + (2 * chunk * head_width if memory.gram else 0)
+    projections = 10 * width * width + 6 * width * memory.heads + 6 * memory.conv_taps * width
+    return projections + memory.heads * (products + inside)
 
 
 def _inputs(network: Network, width: int) -> float:

@@ -59,7 +59,7 @@ def load_all(path: Path, *, device: str = "auto", average: bool = True) -> Loade
     network.latent.progress(state["step"], state["horizon"]["total"])
     window = config.train.window
     model = TextModel(network, preparer, window=window, patch_slots=config.patch_slots(window))
-    model.installed = installed_experts(folder)
+    model.installed, model.dispatcher = installed_experts(folder), _dispatcher(folder)
     return Loaded(model, ngram, config, state["step"])
 
 
@@ -68,17 +68,22 @@ def read_config(folder: Path) -> Config:
     return load_text(read(folder / checkpoint.CONFIG), str(folder / checkpoint.CONFIG)).config
 
 
-def experts_folder(folder: Path) -> Path | None:
-    """Where experts of the run around a checkpoint are published; None for a checkpoint outside a run."""
+def run_of(folder: Path) -> Path | None:
+    """The run directory around a checkpoint; None for a checkpoint that stands elsewhere."""
     run = folder.parent.parent
-    return run / "experts" if folder.parent.name == "checkpoints" and (run / "config.toml").is_file() else None
+    return run if folder.parent.name == "checkpoints" and (run / "config.toml").is_file() else None
 
 
 def installed_experts(folder: Path) -> dict[str, Path]:
-    """Expert files published for the run around a checkpoint, by name."""
-    root = experts_folder(folder)
-    found = sorted(root.glob("*.safetensors")) if root is not None and root.is_dir() else []
-    return {path.stem: path for path in found}
+    """Expert files published in the run around a checkpoint, by name."""
+    run = run_of(folder)
+    return {path.stem: path for path in sorted((run / "experts").glob("*.safetensors"))} if run is not None else {}
+
+
+def _dispatcher(folder: Path) -> Path | None:
+    run = run_of(folder)
+    path = run / "dispatcher.safetensors" if run is not None else None
+    return path if path is not None and path.is_file() else None
 
 
 def _require_model(config: Config, path: Path) -> None:

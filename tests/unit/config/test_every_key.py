@@ -177,6 +177,7 @@ def decisions(config: Config) -> object:
 
 
 ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
+MEMORY = ("memory.variant=mag", "memory.heads=2", "memory.hidden=8", "memory.chunk=4")
 HALTING = ("recursion.depth=3", "recursion.halting=true")
 LARGE = ("data.sources=large.jsonl",)
 TWO = ('data.sources=["text.jsonl", "second.jsonl"]',)
@@ -255,6 +256,17 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "network.unet_skips": Probe("true", trained, ("network.layers=2",)),
     "network.activation": Probe("leaky_relu2", trained),
     "network.loop_middle": Probe("0.5", trained, ("network.layers=3",)),
+    "memory.variant": Probe("mal", trained, MEMORY),
+    "memory.layers": Probe("[1]", trained, (*MEMORY, "network.layers=2")),
+    "memory.heads": Probe("4", trained, MEMORY),
+    "memory.hidden": Probe("16", trained, MEMORY),
+    "memory.chunk": Probe("8", trained, MEMORY),
+    "memory.conv_taps": Probe("2", trained, MEMORY),
+    "memory.max_rate": Probe("0.1", trained, MEMORY),
+    "memory.clip": Probe("0.01", trained, MEMORY),
+    "memory.gram": Probe("false", trained, MEMORY),
+    "memory.surprise_threshold": Probe("0.99", trained, MEMORY),
+    "memory.persistent": Probe("3", trained),
     "recursion.depth": Probe("2", trained),
     "recursion.micro_steps": Probe("2", trained),
     "recursion.supervision": Probe("[0.5]", trained, ("recursion.depth=2",)),

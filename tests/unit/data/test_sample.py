@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from neat.cli import main
 from neat.data.bundled import bundled_files, resolve
 from neat.errors import DataError
 
@@ -47,9 +49,22 @@ def test_held_out_text_is_not_in_the_training_text() -> None:
         assert shared <= 0.01 * positions
 
 
+def test_the_lakes_are_what_the_command_in_the_licence_file_writes(tmp_path: Path) -> None:
+    licences = (Path(resolve("bundled:lake.train.jsonl.gz")).parent / "LICENSES.md").read_text()
+    made = [line.split() for line in licences.splitlines() if line.strip().startswith("neat data world")]
+    assert len(made) == 2
+    for words in made:
+        name = words[-1]
+        assert main([*words[1:-1], str(tmp_path / name)]) == 0
+        assert gzip.decompress((tmp_path / name).read_bytes()) == gzip.decompress(
+            Path(resolve(f"bundled:{name}")).read_bytes()
+        )
+
+
 def test_names_lead_nowhere_else() -> None:
     assert resolve("some/path") == "some/path"
-    assert set(bundled_files()) == {"prose.train.jsonl.zst", "prose.valid.jsonl.zst"}
+    prose, lakes = ("prose.train.jsonl.zst", "prose.valid.jsonl.zst"), ("lake.train.jsonl.gz", "lake.valid.jsonl.gz")
+    assert set(bundled_files()) == {*prose, *lakes}
     for name in ("", "../bundled.py", "/etc/passwd", "LICENSES.md"):
         with pytest.raises(DataError):
             resolve(f"bundled:{name}")

@@ -22,11 +22,6 @@ TEXT = prose(5, 12)[:60]
 EXPERTS = Expert(count=3, dispatcher_width=5)
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-
 def layer(outputs: int = 7, inputs: int = 11) -> AdaptedLinear:
     adapted = AdaptedLinear(inputs, outputs).double()
     adapted.factorise(None)

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 from pathlib import Path
 
 import pytest
 import safetensors.torch
 import torch
+from support.experts import LETTERS, expert_config, questions, settings
 from support.networks import network, scattered
-from support.runs import configure
 from support.text import prose, text_model
 
 import neat
 from neat.config.adopt import adopt
 from neat.config.load import load
-from neat.config.schema import Config, Network
+from neat.config.schema import Network
 from neat.data.questions import Question
 from neat.errors import CheckpointError, ConfigError, DataError, Exit, UsageError
 from neat.events.reader import read_events
@@ -29,72 +28,6 @@ from neat.train.adaptation import base_config
 from neat.train.device import place
 from neat.train.expert import ExpertTask
 from neat.train.loop import run
-
-LETTERS = "abcdefghijkl"
-
-
-def questions(kind: str) -> list[dict[str, str]]:
-    """The text answers x or y at random; each expert is to give always the same answer."""
-    return [{"prompt": f"please ask {letter} now: ", "answer": kind, "expert": kind} for letter in LETTERS]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base of 100 steps on answers of both kinds, and questions of both."""
-    root = tmp_path_factory.mktemp("experts")
-    chooser = random.Random(0)
-    texts = []
-    for _ in range(60):
-        rows = chooser.choices([*questions("x"), *questions("y")], k=8)
-        texts.append({"text": "".join(f"{row['prompt']}{row['answer']}\n" for row in rows)})
-    (root / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
-    for kind in ("x", "y"):
-        (root / f"{kind}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions(kind)))
-    changes: dict[str, object] = {
-        "data__sources": [str(root / "text.jsonl")],
-        "data__validation": [],
-        "network__patches": False,
-        "network__ngram_features": False,
-        "train__max_steps": 100,
-        "train__curriculum": [],
-        "train__sample_bytes": 0,
-        "optim__lr": 0.03,
-        "optim__adamw_lr": 0.02,
-    }
-    config = configure(root, **changes)
-    assert run(config, root / "base") == Exit.DONE
-    return root
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-
-
-def settings(folder: Path, **changes: object) -> list[str]:
-    values: dict[str, object] = {
-        "data.sources": [str(folder / "x.jsonl")],
-        "data.validation_share": 0.3,
-        "train.mode": "expert",
-        "train.max_steps": 4,
-        "train.log_every": 1,
-        "checkpoint.every_steps": 2,
-        "expert.base": str(folder / "base"),
-        "expert.name": "x",
-        "expert.questions": 4,
-        "expert.samples": 3,
-        "expert.max_answer_bytes": 4,
-        "expert.lr": 0.05,
-        "runtime.threads": 1,
-        "runtime.device": "cpu",
-        "runtime.dtype": "float32",
-    }
-    values |= {key.replace("__", "."): value for key, value in changes.items()}
-    return [f"{key}={json.dumps(value)}" for key, value in values.items()]
-
-
-def expert_config(folder: Path, **changes: object) -> Config:
-    return load(folder / "base", settings(folder, **changes)).config
 
 
 @pytest.mark.parametrize("method", ["reinforce", "cross_entropy"])

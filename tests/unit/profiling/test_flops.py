@@ -40,6 +40,10 @@ CASES: dict[str, dict[str, Any]] = {
         "network.ngram_features": False,
     },
     "no feed-forward in the encoder": {"network.encoder_ffn_width": 0},
+    "memory beside attention": {"memory.variant": "mag", "memory.chunk": 16, "recursion.depth": 2},
+    "memory in place of attention, flat": {"memory.variant": "lmm", "network.patches": False, "memory.gram": False},
+    "memory as context, everywhere": {"memory.variant": "mac", "memory.layers": [1, 2], "memory.persistent": 5},
+    "memory before attention, chunk longer than the row": {"memory.variant": "mal", "memory.chunk": 512},
     "recursion": {"recursion.depth": 3, "recursion.micro_steps": 2, "recursion.supervision": [0.5, 0.0]},
     "squared feed-forward parts": {"network.activation": "leaky_relu2", "network.patches": False},
     "levers": {
@@ -115,12 +119,12 @@ def elsewhere(config: Config) -> float:
     softmax over the vectors of one patch are element-wise here.
     """
     network, window = config.network, config.train.window
+    stride = config.patcher.stride if network.patches else 1
     runs = network.layers * config.recursion.depth * config.recursion.micro_steps
+    total = (runs * attention(config, window / stride) + remembered(config, window / stride)) / stride
     if not network.patches:
-        return runs * 4 * (window + 1) / 2 * network.width
-    stride = config.patcher.stride
+        return total
     width, queries = network.local_width, network.width // network.local_width
-    total = runs * 4 * (window / stride + 1) / 2 * network.width / stride
     for layers, mixer in (
         (network.encoder_layers, network.encoder_mixer), (network.decoder_layers, network.decoder_mixer)
     ):  # fmt: skip
@@ -131,6 +135,22 @@ def elsewhere(config: Config) -> float:
     if network.read == "cross_attention":
         total += network.decoder_layers * 4 * queries * width
     return total
+
+
+def attention(config: Config, length: float) -> float:
+    """Of one latent layer, per position of a row of `length`."""
+    return 4 * ((length + 1) / 2 + config.memory.persistent) * config.network.width
+
+
+def remembered(config: Config, length: float) -> float:
+    """The attention that memories add or take away, and their convolution, per position."""
+    memory, width = config.memory, config.network.width
+    count = len(memory.layer_indices(config.network.layers))
+    if memory.variant == "mac":
+        added = 4 * (length + 1) / 2 * width
+    else:
+        added = -attention(config, length) if memory.variant == "lmm" else 0.0
+    return count * (added + 6 * memory.conv_taps * width)
 
 
 @pytest.mark.parametrize(("limit", "window"), [(0, 100), (100, 100), (101, 100), (7, 100), (1, 5), (99, 100)])

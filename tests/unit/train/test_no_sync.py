@@ -7,16 +7,17 @@ GPU wait for every step and break the compiled graph.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
-from support.networks import MAX_PATCH, NETWORKS, whole
+from support.networks import MAX_PATCH, NETWORKS, network, whole
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from neat.config.load import load
-from neat.config.schema import Network
+from neat.config.schema import Config, Memory, Network, Recursion
 from neat.model.batch import Batch
-from neat.model.losses import byte_loss
+from neat.model.losses import byte_loss, objective
 from neat.model.neat import NeatModel
 
 
@@ -61,6 +62,47 @@ def test_a_preset(preset: str, bfloat16: bool) -> None:
     window = config.train.window
     slots = config.patch_slots(window)
     forward_and_backward(config.network, window, slots, config.patcher.max_length, bfloat16=bfloat16)
+
+
+LEVERS: dict[str, Any] = {
+    "qk_gain": 2.0, "kv_conv": 3, "xsa": True, "attention_gate": True, "unet_skips": True, "activation": "leaky_relu2"
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("patches", [True, False])
+def test_levers_recursion_and_supervision(patches: bool) -> None:
+    shape = network(**LEVERS, layers=5, window=3, patches=patches)
+    recursion = Recursion(depth=3, micro_steps=2, supervision=(0.5, 0.0))
+    _whole_step(whole(shape, recursion=recursion), shape)
+
+
+@pytest.mark.parametrize("variant", ["mag", "mal", "mac", "lmm"])
+def test_memories(variant: str) -> None:
+    shape = network(window=3)
+    memory = Memory.model_validate({"variant": variant, "heads": 2, "chunk": 8, "persistent": 2})
+    _whole_step(whole(shape, memory=memory), shape)
+
+
+def test_halting_that_computes_all_positions() -> None:
+    """The form that is compiled; leaving halted positions out asks for their number, once per application."""
+    shape, recursion = network(), Recursion(depth=3, halting=True, ponder_weight=0.1, diversity_weight=0.1)
+    _whole_step(whole(shape, recursion=recursion), shape)
+
+
+def _whole_step(config: Config, shape: Network) -> None:
+    with torch.device("meta"):
+        model = NeatModel(config)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model = model.to_empty(device="cpu")
+        model.latent.skips_halted = False
+        batch = empty(shape, 2, 64, 30)
+        outputs = model.outputs(batch)
+        total, _ = objective(outputs, batch, config)
+        total.backward()
+        assert all(p.grad is not None for p in model.parameters())
+        if model.latent.halting is not None:
+            model.latent.halting.observe(outputs, batch)
+            model.latent.halting.calibrate()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
