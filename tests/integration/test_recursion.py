@@ -53,3 +53,13 @@ def test_a_loaded_model_loops_its_layers_as_the_run_did(corpus: Path, tmp_path: 
         model = neat.load(root)
         assert model.network.latent.looped == looped
         assert bool(model.log_probs([prose(5)[:50]])[0].isfinite().all())
+
+
+def test_halting_that_adapts_to_nothing_raises_an_alert(corpus: Path, tmp_path: Path) -> None:
+    config = configure(
+        corpus, recursion__depth=2, recursion__halting=True, recursion__halt_threshold=0.999, train__max_steps=105
+    )
+    assert run(config, tmp_path / "run") == 0
+    (alert,) = [event for event in read_events(tmp_path / "run" / "events.jsonl") if event.type == "alert"]
+    assert alert.step == 100
+    assert "every position stopped at one depth in 100 reported steps" in str(alert.data["message"])

@@ -20,7 +20,8 @@ class Recursion(Section):
     """Weights of the loss after each application but the last, relative to the last one's 1. Empty: the last counts
     alone."""
     halting: bool = False
-    """Let a position stop early when its prediction is likely right."""
+    """Let a position stop early when its prediction is likely right. Wants recursion.supervision: where early
+    predictions are not trained, they are not right, and nothing stops."""
     halt_threshold: float = Field(default=0.5, gt=0.0, lt=1.0)
     """Probability of being right at which a position stops (0 to 1, both excluded)."""
     min_depth: int = Field(default=1, ge=1, le=64)
