@@ -8,10 +8,15 @@ import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neat.cli.arguments import add_device_option, add_json_option, print_json, readable, say
 from neat.cli.experts import adapted, add_expert_options, check_expert_options, figures
+from neat.cli.pictures import Pictures, add_picture_options, with_images
 from neat.errors import UsageError
+
+if TYPE_CHECKING:
+    from neat.model.text import TextModel
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be repeated"
     )
     add_expert_options(parser)
+    add_picture_options(parser)
     add_device_option(parser)
     add_json_option(parser)
 
@@ -41,22 +47,46 @@ def run(arguments: argparse.Namespace) -> int:
     prompt = os.fsencode(arguments.prompt)
     model, choice = adapted(load(arguments.path, device=arguments.device), arguments, prompt)
     start = time.perf_counter()
-    pieces = model.generate(
-        prompt,
-        max_bytes=arguments.max_bytes,
-        seed=arguments.seed,
-        temperature=arguments.temperature,
-        top_p=arguments.top_p,
-        stop=[os.fsencode(text) for text in arguments.stop],
-    )
+    pictures = _pictures(model, arguments)
+    pieces = _pieces(model, prompt, arguments, pictures)
     text = b"".join(pieces) if arguments.json else _stream(pieces)
     told: dict[str, object] = {"bytes": len(text)} | degeneracy(text) | figures(choice, time.perf_counter() - start)
     if arguments.json:
         spoken = {"prompt": prompt.decode(errors="replace"), "text": text.decode(errors="replace")}
-        print_json(spoken | {"seed": arguments.seed} | told)
+        drawn = {} if pictures is None else {"images": pictures.drawn}
+        print_json(spoken | {"seed": arguments.seed} | drawn | told)
     else:
         say(", ".join(f"{name} {readable(value)}" for name, value in told.items()))
     return 0
+
+
+def _pictures(model: TextModel, arguments: argparse.Namespace) -> Pictures | None:
+    """What becomes of images; None for a model that has none."""
+    vision = model.network.vision
+    if vision is not None:
+        return Pictures(vision, arguments.images)
+    if arguments.image or arguments.images:
+        raise UsageError("this model reads and writes no images", hint="train one with vision.on=true")
+    return None
+
+
+def _pieces(
+    model: TextModel, prompt: bytes, arguments: argparse.Namespace, pictures: Pictures | None
+) -> Iterable[bytes]:
+    """The text piece by piece, with a mark for each image."""
+    from neat.model.interleaved import write_interleaved
+
+    choice = {
+        "max_bytes": arguments.max_bytes,
+        "seed": arguments.seed,
+        "temperature": arguments.temperature,
+        "top_p": arguments.top_p,
+        "stop": [os.fsencode(text) for text in arguments.stop],
+    }
+    if pictures is None:
+        return model.generate(prompt, **choice)
+    document = with_images(prompt, arguments.image, pictures.vision)
+    return pictures.marked(write_interleaved(model, document, **choice))
 
 
 def _check(arguments: argparse.Namespace) -> None:
