@@ -58,7 +58,7 @@ class ImageParts(nn.Module):
     def codes(self, pixels: Pixels) -> list[int]:
         """Codes of an image of RGB pixels, uint8 [H, H, 3]."""
         book = self.codec.codebook
-        image = torch.from_numpy(pixels).to(book.device, book.dtype).permute(2, 0, 1) / 255
+        image = torch.tensor(pixels).to(book.device, book.dtype).permute(2, 0, 1) / 255
         found: list[int] = self.codec.encode(image[None])[0].tolist()
         return found
 
