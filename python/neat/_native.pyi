@@ -346,6 +346,54 @@ class Preparer:
         """
 
 @final
+class Reader:
+    """
+    Turns a document into positions as it is written. A reader never changes: reading gives new ones.
+
+    The positions are those that `Preparer.windows` gives for the whole document, however it is cut.
+    """
+    def __new__(cls, /, preparer: Preparer, state: str | None = None) -> Reader:
+        """
+        A reader at the beginning of a document, or where `state()` was called.
+
+        Raises:
+            neat.errors.DataError: The state is damaged or belongs to another preparer.
+        """
+    def __repr__(self, /) -> str: ...
+    def fit(self, /, text: bytes | bytearray, positions: SupportsIndex, patches: SupportsIndex) -> int:
+        """
+        How many bytes of `text` can be read until the segment is full.
+
+        It is full at `positions` positions, or when one more would lie in more than `patches` patches.
+        """
+    @property
+    def num_patches(self, /) -> int:
+        """
+        Patches that these positions lie in.
+        """
+    @property
+    def num_positions(self, /) -> int:
+        """
+        Positions of the segment so far.
+        """
+    @staticmethod
+    def read(readers: SupportsGetItem[int, Reader], texts: SupportsGetItem[int, bytes | bytearray]) -> tuple[dict, list[Reader]]:
+        """
+        Read one text with each of several readers: the arrays of a batch that continues streams, and new readers.
+
+        The arrays are those of `Preparer.windows`, with one more patch slot than any row closes patches. The position
+        before a document's first byte comes with what is read first, be it nothing.
+        """
+    def skip(self, /, text: bytes | bytearray) -> Reader:
+        """
+        A reader that has passed over `text` without positions for it; the next byte begins a segment.
+        """
+    def state(self, /) -> str:
+        """
+        Where it stands, as JSON of less than a kilobyte.
+        """
+
+@final
 class WindowStream:
     """
     An endless stream of packed batches, made ahead by one thread, with exact state.

@@ -10,6 +10,7 @@ mod document;
 mod error;
 mod ngram;
 mod prepare;
+mod reader;
 mod stream;
 
 #[pymodule(gil_used = false)]
@@ -24,6 +25,8 @@ mod _native {
     use crate::ngram::{CrossFit, NgramModel, Patcher};
     #[pymodule_export]
     use crate::prepare::Preparer;
+    #[pymodule_export]
+    use crate::reader::Reader;
     #[pymodule_export]
     use crate::stream::WindowStream;
 

@@ -10,6 +10,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::document::{self, Document, Image, ImageShape};
 use crate::folds::CrossFit;
 use crate::hash::HashTables;
@@ -53,16 +55,16 @@ pub struct Segment {
 /// Turns documents into rows. Cheap to clone and share between threads.
 #[derive(Debug, Clone)]
 pub struct Preparer {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    models: Option<CrossFit>,
-    patcher: Patcher,
-    hashes: HashTables,
-    features: bool,
-    images: Option<ImageShape>,
+pub(crate) struct Inner {
+    pub(crate) models: Option<CrossFit>,
+    pub(crate) patcher: Patcher,
+    pub(crate) hashes: HashTables,
+    pub(crate) features: bool,
+    pub(crate) images: Option<ImageShape>,
 }
 
 impl Preparer {
@@ -137,12 +139,22 @@ impl Preparer {
         ))
     }
 
+    /// Names what decides the rows of a document: 16 hexadecimal digits.
+    pub(crate) fn digest(&self) -> String {
+        let Inner { models, patcher, hashes, features, images } = &*self.inner;
+        let model = models.as_ref().map(|models| models.full().digest());
+        let images = images.map_or_else(String::new, |images| format!(" {images:?}"));
+        let shown = format!("{model:?} {} {hashes:?} {features}{images}", patcher.to_json());
+        format!("{:016x}", xxh3_64(shown.as_bytes()))
+    }
+
     /// The fold of a document, `None` when there are no fold models.
     pub fn fold_of(&self, document: &Document) -> Option<u32> {
         self.inner.models.as_ref()?.fold_of(&document.identity())
     }
 
-    /// Decides the patch starts. A document with images must have passed [`Preparer::check`]. `fold` chooses the model that has not seen that fold; `None` is the full model.
+    /// Decides the patch starts of a document that has passed [`Preparer::check`]. `fold` chooses the model that has not
+    /// seen that fold; `None` is the full model.
     ///
     /// # Panics
     /// If there is no such fold.

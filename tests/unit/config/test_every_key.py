@@ -26,6 +26,7 @@ from neat.errors import NeatError
 from neat.model.codec import Shape, VQCodec, save_codec
 from neat.model.grammar import Grammar
 from neat.model.vocabulary import IMAGE_BEGINS
+from neat.profiling.plan import plan
 from neat.train import loop
 from neat.train.activation import MIB, Policy
 from neat.train.device import place
@@ -203,6 +204,10 @@ def decisions(config: Config) -> object:
     return [policy.decide(step, used[step] * MIB, (2.0, 6.0)[step % 5 == 0]) for step in range(12)]
 
 
+def activations(config: Config) -> object:
+    return plan(config)["memory_bytes"]["activations"]
+
+
 ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
 MEMORY = ("memory.variant=mag", "memory.heads=2", "memory.hidden=8", "memory.chunk=4")
 HALTING = ("recursion.depth=3", "recursion.halting=true")
@@ -312,6 +317,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "memory.clip": Probe("0.01", trained, MEMORY),
     "memory.gram": Probe("false", trained, MEMORY),
     "memory.surprise_threshold": Probe("0.99", trained, MEMORY),
+    "memory.recompute": Probe("true", activations, MEMORY),
     "memory.persistent": Probe("3", trained),
     "recursion.depth": Probe("2", trained),
     "recursion.micro_steps": Probe("2", trained),
