@@ -28,6 +28,7 @@ from neat.model.losses import NATS_PER_BIT, byte_loss
 from neat.model.neat import NeatModel
 from neat.model.reading import Window
 from neat.model.state import POSITIONS_PER_PASS, State
+from neat.model.state_file import load_state
 from neat.model.writing import Sampling, check_sampling, write, write_all
 
 
@@ -192,6 +193,10 @@ class TextModel:
     def new_state(self, rows: int = 1) -> State:
         """The state of `rows` texts before their first byte."""
         return State(self, rows)
+
+    def load_state(self, path: str | Path, rows: int | None = None) -> State:
+        """The texts that `State.save` wrote, see `neat.model.state_file.load_state`."""
+        return load_state(self, path, rows)
 
     def generate(
         self,

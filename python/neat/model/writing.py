@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from neat.errors import UsageError
 from neat.model.sampling import sample_bytes
 from neat.model.state import State
+from neat.model.vocabulary import NUM_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,9 @@ class Sampling:
         """The next byte of some rows."""
         assert state.choices is not None
         generators = [state.choices[row] for row in rows]
-        return sample_bytes(state.logits[list(rows)], self.temperature, self.top_p, generators)
+        # A state writes text only: the class of networks with images that one begins is left out.
+        logits = state.logits[list(rows), :NUM_BYTES]
+        return sample_bytes(logits, self.temperature, self.top_p, generators)
 
     def end(self, text: bytearray, new: int) -> int:
         """Where a stop text begins in `text`, when one ends in its last `new` bytes; else -1."""

@@ -99,3 +99,9 @@ def test_a_model_without_images_says_so() -> None:
     plain = TextModel(scattered(SHAPE), preparer, window=48, patch_slots=49)
     with pytest.raises(UsageError, match="writes no images"):
         write_interleaved(plain, b"a")
+
+
+def test_plain_generation_draws_no_image() -> None:
+    text = model(wants=30.0)
+    assert IMAGE_BEGINS == int(predict(text, b"a").argmax())
+    assert len(b"".join(text.generate(b"a", max_bytes=5, temperature=0.0))) == 5
