@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be repeated"
     )
     parser.add_argument("--load-state", type=Path, metavar="FILE", help="go on where --save-state ended; text only")
-    parser.add_argument(
+    parser.add_argument("--save-state", type=Path, metavar="FILE", help="keep what was read and written; text only")
         "--save-state", type=Path, metavar="FILE", help="keep in FILE what was read and written; text only"
     )
     add_expert_options(parser)
