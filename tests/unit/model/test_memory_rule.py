@@ -134,6 +134,18 @@ def test_long_chunks_with_strong_forgetting_are_finite_and_exact_in_float32() ->
     torch.testing.assert_close(single.double(), exact, rtol=0, atol=1e-4)
 
 
+def test_products_in_half_precision_keep_weights_and_sums_in_full() -> None:
+    """What a GPU does; only the rounding of single products may differ."""
+    fresh, writes = random_weights(HEADS, WIDTH, HIDDEN), random_writes(1, HEADS, NUM, WIDTH)
+    single = (Weights(*(w.float() for w in fresh)), Writes(*(t.float() for t in writes)))
+    exact = whole_chunk(fresh, writes, RULES["clip"])
+    half = whole_chunk(*single, Rule(0.3, False, 0.0, torch.bfloat16))
+    assert half.reads.dtype == half.state.first.dtype == torch.float32
+    for mine, plain in ((half.reads, exact.reads), *zip(half.state, exact.state, strict=True)):
+        error = (mine.double() - plain).norm() / plain.norm()
+        assert 1e-5 < float(error) < 0.02
+
+
 @pytest.mark.parametrize("clip", [0.01, 0.5])
 def test_clipping_bounds_the_step_of_a_patch(clip: float) -> None:
     fresh, writes = random_weights(HEADS, WIDTH, HIDDEN), random_writes(1, HEADS, 1, WIDTH)
