@@ -35,8 +35,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--load-state", type=Path, metavar="FILE", help="go on where --save-state ended; text only")
     parser.add_argument("--save-state", type=Path, metavar="FILE", help="keep what was read and written; text only")
-        "--save-state", type=Path, metavar="FILE", help="keep in FILE what was read and written; text only"
-    )
     add_expert_options(parser)
     add_picture_options(parser)
     add_device_option(parser)
