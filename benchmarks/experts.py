@@ -195,7 +195,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--base-steps", type=int, default=1200)
-    parser.add_argument("--expert-steps", type=int, default=120)
+    parser.add_argument("--expert-steps", type=int, default=60)
     parser.add_argument("--json", type=Path, help="result file")
     arguments = parser.parse_args()
     results = []

@@ -21,7 +21,7 @@ from torch import Tensor
 from neat._native import Reader
 from neat.errors import CheckpointError, DataError
 from neat.model.cache import Cache, leaves
-from neat.model.expert_files import weights_digest
+from neat.model.expert_files import network_digest
 from neat.model.reading import Progress
 from neat.model.state import State
 
@@ -45,7 +45,7 @@ def save_state(state: State, path: str | Path) -> None:
         tensors[CHOICES] = torch.stack([generator.get_state() for generator in state.choices])
     metadata = {
         "format": FORMAT,
-        "weights": weights_digest(state.model.network),
+        "weights": network_digest(state.model.network),
         "texts": json.dumps([_described(progress) for progress in state.texts]),
     }
     partial = target.with_name(f".{target.name}.{os.getpid()}")
@@ -70,7 +70,7 @@ def load_state(model: TextModel, path: str | Path, rows: int | None = None) -> S
     """
     source = Path(path)
     tensors, metadata = _read(source)
-    present = weights_digest(model.network)
+    present = network_digest(model.network)
     if metadata.get("weights") != present:
         raise CheckpointError(
             f"`{source}` belongs to another model: its weights are {metadata.get('weights')}, these are {present}",

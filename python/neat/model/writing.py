@@ -28,12 +28,10 @@ class Sampling:
             state.seed(self.seed or 0)
 
     def draw(self, state: State, rows: Sequence[int]) -> list[int]:
-        """The next byte of some rows."""
+        """The next byte of some rows; that an image begins is not among the choices."""
         assert state.choices is not None
         generators = [state.choices[row] for row in rows]
-        # A state writes text only: the class of networks with images that one begins is left out.
-        logits = state.logits[list(rows), :NUM_BYTES]
-        return sample_bytes(logits, self.temperature, self.top_p, generators)
+        return sample_bytes(state.logits[list(rows), :NUM_BYTES], self.temperature, self.top_p, generators)
 
     def end(self, text: bytearray, new: int) -> int:
         """Where a stop text begins in `text`, when one ends in its last `new` bytes; else -1."""
