@@ -19,12 +19,16 @@ class Corpus:
         shuffle_blocks: Blocks (about a mebibyte of lines, or a Parquet row group) whose rows are shuffled together.
         max_document_bytes: Longer documents are bad rows.
         hold_out: Share of the documents kept out of draws: those with `(xxh3_64(text) >> 11) / 2**53 < hold_out`.
+        image_codes: Codes of one image; 0 makes rows with images bad rows. Images are read from the field `images` of
+            JSON lines, a list of lists of codes, one for each U+FFFC in the text. The hash of such a document is taken
+            of its text, with a byte 255 at each position of an image, and then its codes as little-endian uint16.
+        num_codes: Entries of the codebook.
 
     Raises:
         neat.errors.DataError: A file is missing, damaged or of no known format, no row has the text field, there are
             no documents, or a row is bad and `on_bad_row` is "stop".
     """
-    def __new__(cls, /, sources: SupportsGetItem[int, SupportsGetItem[int, str]], weights: SupportsGetItem[int, SupportsFloat | SupportsIndex] | None = None, text_field: str = "text", on_bad_row: str = "stop", seed: SupportsIndex = 0, shuffle_blocks: SupportsIndex = 16, max_document_bytes: SupportsIndex = ..., hold_out: SupportsFloat | SupportsIndex = 0.0) -> Corpus: ...
+    def __new__(cls, /, sources: SupportsGetItem[int, SupportsGetItem[int, str]], weights: SupportsGetItem[int, SupportsFloat | SupportsIndex] | None = None, text_field: str = "text", on_bad_row: str = "stop", seed: SupportsIndex = 0, shuffle_blocks: SupportsIndex = 16, max_document_bytes: SupportsIndex = ..., hold_out: SupportsFloat | SupportsIndex = 0.0, image_codes: SupportsIndex = 0, num_codes: SupportsIndex = 65536) -> Corpus: ...
     def __repr__(self, /) -> str: ...
     def bad_rows(self, /) -> list[tuple[str, str, str]]:
         """
@@ -41,7 +45,7 @@ class Corpus:
         """
     def documents(self, /, part: str = "train", limit_bytes: SupportsIndex | None = None, hash_below: SupportsFloat | SupportsIndex | None = None) -> Documents:
         """
-        Iterates over documents (bytes) in the order of the manifest.
+        Iterates over documents in the order of the manifest: bytes, or a `Document` where there are images.
 
         Args:
             part: "train", "held_out" or "all".
@@ -76,7 +80,7 @@ class CrossFit:
     The full n-gram model and, for each fold, one that has not seen its documents.
     """
     def __repr__(self, /) -> str: ...
-    def fold_of(self, /, document: bytes | bytearray) -> int | None:
+    def fold_of(self, /, document: bytes | bytearray | Document) -> int | None:
         """
         Fold of a document, `xxh3_64(document) % folds`; None when not cross-fitted or not trained on.
         """
@@ -108,9 +112,52 @@ class CrossFit:
         no fold and get the full model, which has not seen them.
         """
     @staticmethod
-    def train_bytes(documents: SupportsGetItem[int, bytes | bytearray], order: SupportsIndex = 6, folds: SupportsIndex = 8, threads: SupportsIndex = 0) -> CrossFit:
+    def train_bytes(documents: SupportsGetItem[int, bytes | bytearray | Document], order: SupportsIndex = 6, folds: SupportsIndex = 8, threads: SupportsIndex = 0) -> CrossFit:
         """
         Train on documents in memory: `folds` models and the full one; 0 folds is `single`.
+        """
+
+@final
+class Document:
+    """
+    Text with images between its parts. A document without images is `bytes`; wherever those are taken, so is this.
+
+    Its length counts positions: a byte, a code, and the beginning and the end of an image are one each.
+
+    Args:
+        parts: Text as bytes and images as lists of codes, in their order.
+        open: The last part is an image that has not ended: any number of its codes, and no end.
+
+    Raises:
+        ValueError: The document is open but does not end with an image.
+    """
+    def __eq__(self, value: object, /) -> bool: ...
+    def __len__(self, /) -> int: ...
+    def __ne__(self, value: object, /) -> bool: ...
+    def __new__(cls, /, parts: SupportsGetItem[int, bytes | bytearray | SupportsGetItem[int, SupportsIndex]], open: bool = False) -> Document: ...
+    def __repr__(self, /) -> str: ...
+    def beginning(self, /, positions: SupportsIndex) -> Document:
+        """
+        The longest document of at most `positions` positions that this one begins with and that ends in no image.
+        """
+    @property
+    def images(self, /) -> list[tuple[int, list[int]]]:
+        """
+        The images as (position where it begins, codes).
+        """
+    @property
+    def is_open(self, /) -> bool:
+        """
+        Whether the last image has not ended.
+        """
+    @property
+    def num_bytes(self, /) -> int:
+        """
+        Bytes of text, without the positions of images.
+        """
+    def parts(self, /) -> list[bytes | list[int]]:
+        """
+        The parts: text as bytes, images as lists of codes. Empty texts are left out.
         """
 
 @final
@@ -119,7 +166,7 @@ class Documents:
     Iterator over documents.
     """
     def __iter__(self, /) -> Documents: ...
-    def __next__(self, /) -> bytes: ...
+    def __next__(self, /) -> bytes | Document: ...
 
 @final
 class NgramModel:
@@ -129,9 +176,9 @@ class NgramModel:
     Places the patches, is the yardstick of every evaluation, and feeds the network with next-byte probabilities.
     """
     def __repr__(self, /) -> str: ...
-    def bits(self, /, document: bytes | bytearray) -> float:
+    def bits(self, /, document: bytes | bytearray | Document) -> float:
         """
-        Code length of a document in bits.
+        Code length of a document in bits; of the texts between images, where there are some.
         """
     @property
     def digest(self, /) -> str:
@@ -188,7 +235,7 @@ class NgramModel:
         stream can leave out. `order` is the bytes of context, 1 to 6; `threads` = 0 takes one a core.
         """
     @staticmethod
-    def train_bytes(documents: SupportsGetItem[int, bytes | bytearray], order: SupportsIndex = 6, threads: SupportsIndex = 0) -> NgramModel:
+    def train_bytes(documents: SupportsGetItem[int, bytes | bytearray | Document], order: SupportsIndex = 6, threads: SupportsIndex = 0) -> NgramModel:
         """
         Train on documents in memory. `order` is the bytes of context, 1 to 6; `threads` = 0 takes one a core.
         """
@@ -214,7 +261,7 @@ class Patcher:
         the document. `mean_length` of the result is the one reached.
         """
     @staticmethod
-    def calibrate_bytes(models: CrossFit, documents: SupportsGetItem[int, bytes | bytearray], rule: str, mean_length: SupportsFloat | SupportsIndex, max_length: SupportsIndex = 16, stride: SupportsIndex = 4, sample_bytes: SupportsIndex = ...) -> Patcher:
+    def calibrate_bytes(models: CrossFit, documents: SupportsGetItem[int, bytes | bytearray | Document], rule: str, mean_length: SupportsFloat | SupportsIndex, max_length: SupportsIndex = 16, stride: SupportsIndex = 4, sample_bytes: SupportsIndex = ...) -> Patcher:
         """
         The patcher that comes nearest to `mean_length` on about `sample_bytes` of documents in memory.
 
@@ -271,30 +318,79 @@ class Preparer:
     """
     Turns documents into rows of static shapes: ids, patches, hashes and n-gram features.
     """
-    def __new__(cls, /, models: CrossFit | None, patcher: Patcher, hash_orders: SupportsGetItem[int, SupportsIndex] = ..., hash_rows: SupportsIndex = 0, features: bool = False) -> Preparer:
+    def __new__(cls, /, models: CrossFit | None, patcher: Patcher, hash_orders: SupportsGetItem[int, SupportsIndex] = ..., hash_rows: SupportsIndex = 0, features: bool = False, image_codes: SupportsIndex = 0, num_codes: SupportsIndex = 65536) -> Preparer:
         """
-        `models` may be None for the rules `space`, `stride` and `byte` without features.
+        `models` may be None for the rules `space`, `stride` and `byte` without features. With `image_codes` above 0 rows
+        carry images of that many codes, each code below `num_codes`, and the arrays `codes`, `cell` and `code_targets`.
         """
-    def packed(self, /, documents: SupportsGetItem[int, bytes | bytearray], segments: SupportsGetItem[int, SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex]]], positions: SupportsIndex, patches: SupportsIndex) -> dict:
+    def packed(self, /, documents: SupportsGetItem[int, bytes | bytearray | Document], segments: SupportsGetItem[int, SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex]]], positions: SupportsIndex, patches: SupportsIndex) -> dict:
         """
         Like `windows`, with several segments in a row.
         """
-    def spans(self, /, document: bytes | bytearray, positions: SupportsIndex, patches: SupportsIndex, overlap: SupportsIndex) -> list[tuple[int, int, int]]:
+    def spans(self, /, document: bytes | bytearray | Document, positions: SupportsIndex, patches: SupportsIndex, overlap: SupportsIndex) -> list[tuple[int, int, int]]:
         """
         Spans `(start, end, score_from)` that cover the targets of a document, the byte after the last included.
 
         Neighbours share up to `overlap` targets. The spans of a prefix are those of the document but for the last.
         """
-    def starts(self, /, document: bytes | bytearray) -> Incomplete:
+    def starts(self, /, document: bytes | bytearray | Document) -> Incomplete:
         """
-        Which bytes of a document open a patch, by the full n-gram model: bool [n + 1].
+        Which positions of a document open a patch, by the full n-gram model: bool [n + 1].
         """
-    def windows(self, /, documents: SupportsGetItem[int, bytes | bytearray], spans: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex]], positions: SupportsIndex, patches: SupportsIndex) -> dict:
+    def windows(self, /, documents: SupportsGetItem[int, bytes | bytearray | Document], spans: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsIndex, SupportsIndex]], positions: SupportsIndex, patches: SupportsIndex) -> dict:
         """
         One row for each span `(document, start, end, score_from)`, by the full n-gram model.
 
         `end` may be one past the document's length to ask for the prediction of the byte after it. Targets before
         `score_from` are -100. Returns the arrays by name; with P = `patches`, slot P - 1 is for padding.
+        """
+
+@final
+class Reader:
+    """
+    Turns a document into positions as it is written. A reader never changes: reading gives new ones.
+
+    The positions are those that `Preparer.windows` gives for the whole document, however it is cut.
+    """
+    def __new__(cls, /, preparer: Preparer, state: str | None = None) -> Reader:
+        """
+        A reader at the beginning of a document, or where `state()` was called.
+
+        Raises:
+            neat.errors.DataError: The state is damaged or belongs to another preparer.
+        """
+    def __repr__(self, /) -> str: ...
+    def fit(self, /, text: bytes | bytearray, positions: SupportsIndex, patches: SupportsIndex) -> int:
+        """
+        How many bytes of `text` can be read until the segment is full.
+
+        It is full at `positions` positions, or when one more would lie in more than `patches` patches.
+        """
+    @property
+    def num_patches(self, /) -> int:
+        """
+        Patches that these positions lie in.
+        """
+    @property
+    def num_positions(self, /) -> int:
+        """
+        Positions of the segment so far.
+        """
+    @staticmethod
+    def read(readers: SupportsGetItem[int, Reader], texts: SupportsGetItem[int, bytes | bytearray]) -> tuple[dict, list[Reader]]:
+        """
+        Read one text with each of several readers: the arrays of a batch that continues streams, and new readers.
+
+        The arrays are those of `Preparer.windows`, with one more patch slot than any row closes patches. The position
+        before a document's first byte comes with what is read first, be it nothing.
+        """
+    def skip(self, /, text: bytes | bytearray) -> Reader:
+        """
+        A reader that has passed over `text` without positions for it; the next byte begins a segment.
+        """
+    def state(self, /) -> str:
+        """
+        Where it stands, as JSON of less than a kilobyte.
         """
 
 @final
@@ -355,8 +451,8 @@ class WindowStream:
 def inspect(path: str, text_field: str = "text") -> str:
     """
     Reads one file through and reports, as JSON: `format`, `compression`, `file_bytes`, `rows`, `documents`, `bytes` (of
-    text), `columns`, `has_text_field`, `bad_rows`, `first_bad` (`place` and `reason`, or null) and `readable` (read to
-    the end, and every row is good).
+    text), `images`, `columns`, `has_text_field`, `bad_rows`, `first_bad` (`place` and `reason`, or null) and `readable`
+    (read to the end, and every row is good).
 
     Bad content is reported, not raised.
 

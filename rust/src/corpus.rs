@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use neat_data::{CorpusConfig, DataError, Documents as CoreDocuments, OnBadRow, Part};
+use neat_data::{CorpusConfig, DataError, Documents as CoreDocuments, ImageShape, OnBadRow, Part};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
 
+use crate::document::to_python;
 use crate::error::{OrRaise, data_error};
 
 /// Documents hashed between two looks for an interruption.
@@ -72,6 +72,10 @@ fn on_bad_row(name: &str) -> PyResult<OnBadRow> {
 ///     shuffle_blocks: Blocks (about a mebibyte of lines, or a Parquet row group) whose rows are shuffled together.
 ///     max_document_bytes: Longer documents are bad rows.
 ///     hold_out: Share of the documents kept out of draws: those with `(xxh3_64(text) >> 11) / 2**53 < hold_out`.
+///     image_codes: Codes of one image; 0 makes rows with images bad rows. Images are read from the field `images` of
+///         JSON lines, a list of lists of codes, one for each U+FFFC in the text. The hash of such a document is taken
+///         of its text, with a byte 255 at each position of an image, and then its codes as little-endian uint16.
+///     num_codes: Entries of the codebook.
 ///
 /// Raises:
 ///     neat.errors.DataError: A file is missing, damaged or of no known format, no row has the text field, there are
@@ -85,7 +89,7 @@ pub(crate) struct Corpus {
 impl Corpus {
     #[new]
     #[pyo3(signature = (sources, weights=None, text_field="text", on_bad_row="stop", seed=0, shuffle_blocks=16,
-        max_document_bytes=1 << 24, hold_out=0.0))]
+        max_document_bytes=1 << 24, hold_out=0.0, image_codes=0, num_codes=65536))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -97,6 +101,8 @@ impl Corpus {
         shuffle_blocks: usize,
         max_document_bytes: usize,
         hold_out: f64,
+        image_codes: usize,
+        num_codes: usize,
     ) -> PyResult<Self> {
         let config = CorpusConfig {
             sources,
@@ -107,6 +113,7 @@ impl Corpus {
             shuffle_blocks,
             max_document_bytes,
             hold_out,
+            images: (image_codes > 0).then_some(ImageShape { codes: image_codes, codebook: num_codes }),
         };
         let inner = interruptible(py, |tick| neat_data::Corpus::open(config, tick))?;
         Ok(Self { inner: Arc::new(inner) })
@@ -138,7 +145,7 @@ impl Corpus {
         self.inner.num_bytes()
     }
 
-    /// Iterates over documents (bytes) in the order of the manifest.
+    /// Iterates over documents in the order of the manifest: bytes, or a `Document` where there are images.
     ///
     /// Args:
     ///     part: "train", "held_out" or "all".
@@ -163,7 +170,7 @@ impl Corpus {
         let hashes = interruptible(py, |tick| {
             let mut hashes = Vec::new();
             for document in documents {
-                hashes.push(neat_data::document_hash(&document?));
+                hashes.push(neat_data::document_hash(&document?.identity()));
                 if hashes.len() % HASHES_PER_LOOK == 0 {
                     tick()?;
                 }
@@ -207,15 +214,15 @@ impl Documents {
         slf
     }
 
-    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let next = py.detach(|| self.inner.lock().unwrap_or_else(PoisonError::into_inner).next());
-        Ok(next.transpose().or_raise()?.map(|document| PyBytes::new(py, &document)))
+        next.transpose().or_raise()?.map(|document| to_python(py, document)).transpose()
     }
 }
 
 /// Reads one file through and reports, as JSON: `format`, `compression`, `file_bytes`, `rows`, `documents`, `bytes` (of
-/// text), `columns`, `has_text_field`, `bad_rows`, `first_bad` (`place` and `reason`, or null) and `readable` (read to
-/// the end, and every row is good).
+/// text), `images`, `columns`, `has_text_field`, `bad_rows`, `first_bad` (`place` and `reason`, or null) and `readable`
+/// (read to the end, and every row is good).
 ///
 /// Bad content is reported, not raised.
 ///

@@ -6,9 +6,11 @@
 use pyo3::prelude::*;
 
 mod corpus;
+mod document;
 mod error;
 mod ngram;
 mod prepare;
+mod reader;
 mod stream;
 
 #[pymodule(gil_used = false)]
@@ -18,9 +20,13 @@ mod _native {
     #[pymodule_export]
     use crate::corpus::{Corpus, Documents, inspect};
     #[pymodule_export]
+    use crate::document::Document;
+    #[pymodule_export]
     use crate::ngram::{CrossFit, NgramModel, Patcher};
     #[pymodule_export]
     use crate::prepare::Preparer;
+    #[pymodule_export]
+    use crate::reader::Reader;
     #[pymodule_export]
     use crate::stream::WindowStream;
 

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use neat_data::{DataError, Part, Target};
+use neat_data::{DataError, Document, Part, Target};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
 
 use crate::corpus::{Corpus, interruptible};
+use crate::document::{AnyDocument, owned};
 use crate::error::{OrRaise, data_error};
 
 /// Bytes of text read between two looks for an interruption.
@@ -59,11 +60,12 @@ impl NgramModel {
     #[pyo3(signature = (documents, order = 6, threads = 0))]
     fn train_bytes(
         py: Python<'_>,
-        documents: Vec<PyBackedBytes>,
+        documents: Vec<AnyDocument<'_>>,
         order: usize,
         threads: usize,
     ) -> PyResult<Self> {
-        let model = py.detach(|| neat_data::NgramModel::train(owned(&documents), order, threads));
+        let documents = owned(documents).into_iter().map(Ok::<_, DataError>);
+        let model = py.detach(|| neat_data::NgramModel::train(documents, order, threads));
         Ok(model.or_raise()?.into())
     }
 
@@ -137,9 +139,10 @@ impl NgramModel {
         values.into_pyarray(py).reshape((positions, 256))
     }
 
-    /// Code length of a document in bits.
-    fn bits(&self, py: Python<'_>, document: PyBackedBytes) -> f64 {
-        py.detach(|| self.inner.bits(&document))
+    /// Code length of a document in bits; of the texts between images, where there are some.
+    fn bits(&self, py: Python<'_>, document: AnyDocument<'_>) -> f64 {
+        let document = Document::from(document);
+        py.detach(|| document.texts().map(|text| self.inner.bits(&document.bytes[text])).sum())
     }
 
     fn __repr__(&self) -> String {
@@ -187,12 +190,13 @@ impl CrossFit {
     #[pyo3(signature = (documents, order = 6, folds = 8, threads = 0))]
     fn train_bytes(
         py: Python<'_>,
-        documents: Vec<PyBackedBytes>,
+        documents: Vec<AnyDocument<'_>>,
         order: usize,
         folds: usize,
         threads: usize,
     ) -> PyResult<Self> {
-        let inner = py.detach(|| neat_data::CrossFit::train(owned(&documents), order, folds, threads));
+        let documents = owned(documents).into_iter().map(Ok::<_, DataError>);
+        let inner = py.detach(|| neat_data::CrossFit::train(documents, order, folds, threads));
         Ok(Self { inner: inner.or_raise()? })
     }
 
@@ -215,8 +219,8 @@ impl CrossFit {
     }
 
     /// Fold of a document, `xxh3_64(document) % folds`; None when not cross-fitted or not trained on.
-    fn fold_of(&self, document: PyBackedBytes) -> Option<u32> {
-        self.inner.fold_of(&document)
+    fn fold_of(&self, document: AnyDocument<'_>) -> Option<u32> {
+        self.inner.fold_of(&neat_data::Document::from(document).identity())
     }
 
     /// The model that has not seen a fold.
@@ -291,7 +295,7 @@ impl Patcher {
     fn calibrate_bytes(
         py: Python<'_>,
         models: &CrossFit,
-        documents: Vec<PyBackedBytes>,
+        documents: Vec<AnyDocument<'_>>,
         rule: &str,
         mean_length: f64,
         max_length: usize,
@@ -299,6 +303,7 @@ impl Patcher {
         sample_bytes: usize,
     ) -> PyResult<Self> {
         let target = Target { rule: rule.parse().or_raise()?, mean_length, max_length, stride, sample_bytes };
+        let documents = owned(documents);
         let inner = py.detach(|| neat_data::calibrate(&models.inner, &documents, target));
         Ok(Self { inner: inner.or_raise()? })
     }
@@ -372,15 +377,11 @@ impl Patcher {
     }
 }
 
-fn owned(documents: &[PyBackedBytes]) -> impl Iterator<Item = neat_data::Result<Vec<u8>>> {
-    documents.iter().map(|document| Ok(document.to_vec()))
-}
-
 /// The same documents, with a look for an interruption now and then.
 fn watched<'a>(
-    documents: impl Iterator<Item = neat_data::Result<Vec<u8>>> + 'a,
+    documents: impl Iterator<Item = neat_data::Result<Document>> + 'a,
     tick: &'a mut dyn FnMut() -> neat_data::Result<()>,
-) -> impl Iterator<Item = neat_data::Result<Vec<u8>>> + 'a {
+) -> impl Iterator<Item = neat_data::Result<Document>> + 'a {
     let mut unwatched = 0;
     documents.map(move |document| {
         let document = document?;

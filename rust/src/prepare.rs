@@ -1,12 +1,12 @@
 //! The preparer, and windows as arrays.
 
-use neat_data::{FEATURES, HashTables, Segment, Span, Windows};
+use neat_data::{FEATURES, HashTables, ImageShape, Prepared, Segment, Span, Windows};
 use numpy::ndarray::IntoDimension;
 use numpy::{Element, IntoPyArray, PyArray1, PyArrayMethods};
 use pyo3::prelude::*;
-use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyDict;
 
+use crate::document::{AnyDocument, owned};
 use crate::error::OrRaise;
 use crate::ngram::{CrossFit, Patcher};
 
@@ -21,19 +21,28 @@ pub(crate) struct Preparer {
 
 #[pymethods]
 impl Preparer {
-    /// `models` may be None for the rules `space`, `stride` and `byte` without features.
+    /// `models` may be None for the rules `space`, `stride` and `byte` without features. With `image_codes` above 0 rows
+    /// carry images of that many codes, each code below `num_codes`, and the arrays `codes`, `cell` and `code_targets`.
     #[new]
-    #[pyo3(signature = (models, patcher, hash_orders = Vec::new(), hash_rows = 0, features = false))]
+    #[pyo3(signature = (models, patcher, hash_orders = Vec::new(), hash_rows = 0, features = false, image_codes = 0,
+        num_codes = 65536))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         models: Option<&CrossFit>,
         patcher: &Patcher,
         hash_orders: Vec<usize>,
         hash_rows: usize,
         features: bool,
+        image_codes: usize,
+        num_codes: usize,
     ) -> PyResult<Self> {
         let hashes = HashTables::new(&hash_orders, hash_rows).or_raise()?;
         let models = models.map(|models| models.inner.clone());
-        let inner = neat_data::Preparer::new(models, patcher.inner.clone(), hashes, features).or_raise()?;
+        let mut inner =
+            neat_data::Preparer::new(models, patcher.inner.clone(), hashes, features).or_raise()?;
+        if image_codes > 0 {
+            inner = inner.with_images(ImageShape { codes: image_codes, codebook: num_codes });
+        }
         Ok(Self { inner })
     }
 
@@ -44,7 +53,7 @@ impl Preparer {
     fn windows<'py>(
         &self,
         py: Python<'py>,
-        documents: Vec<PyBackedBytes>,
+        documents: Vec<AnyDocument<'py>>,
         spans: Vec<SpanOf>,
         positions: usize,
         patches: usize,
@@ -57,14 +66,17 @@ impl Preparer {
     fn packed<'py>(
         &self,
         py: Python<'py>,
-        documents: Vec<PyBackedBytes>,
+        documents: Vec<AnyDocument<'py>>,
         segments: Vec<Vec<SpanOf>>,
         positions: usize,
         patches: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
+        let documents = owned(documents);
         let windows = py.detach(|| {
-            let prepared: Vec<_> =
-                documents.iter().map(|document| self.inner.prepare(document.to_vec(), None)).collect();
+            let prepared = documents
+                .into_iter()
+                .map(|document| self.prepare(document))
+                .collect::<neat_data::Result<Vec<_>>>()?;
             let rows: Vec<Vec<_>> =
                 segments.iter().map(|row| row.iter().copied().map(segment).collect()).collect();
             self.inner.pack(&prepared, &rows, positions, patches)
@@ -78,21 +90,35 @@ impl Preparer {
     fn spans(
         &self,
         py: Python<'_>,
-        document: PyBackedBytes,
+        document: AnyDocument<'_>,
         positions: usize,
         patches: usize,
         overlap: usize,
     ) -> PyResult<Vec<(usize, usize, usize)>> {
+        let document = document.into();
         let spans = py.detach(|| {
-            let prepared = self.inner.prepare(document.to_vec(), None);
+            let prepared = self.prepare(document)?;
             self.inner.spans(&prepared, positions, patches, overlap)
         });
         Ok(spans.or_raise()?.into_iter().map(|span| (span.start, span.end, span.score_from)).collect())
     }
 
-    /// Which bytes of a document open a patch, by the full n-gram model: bool [n + 1].
-    fn starts<'py>(&self, py: Python<'py>, document: PyBackedBytes) -> Bound<'py, PyArray1<bool>> {
-        py.detach(|| self.inner.prepare(document.to_vec(), None).starts).into_pyarray(py)
+    /// Which positions of a document open a patch, by the full n-gram model: bool [n + 1].
+    fn starts<'py>(
+        &self,
+        py: Python<'py>,
+        document: AnyDocument<'py>,
+    ) -> PyResult<Bound<'py, PyArray1<bool>>> {
+        let document = document.into();
+        Ok(py.detach(|| self.prepare(document)).or_raise()?.starts.into_pyarray(py))
+    }
+}
+
+impl Preparer {
+    /// A document by the full n-gram model, its images checked.
+    fn prepare(&self, document: neat_data::Document) -> neat_data::Result<Prepared> {
+        self.inner.check(&document)?;
+        Ok(self.inner.prepare(document, None))
     }
 }
 
@@ -100,7 +126,8 @@ fn segment((document, start, end, score_from): SpanOf) -> Segment {
     Segment { document, span: Span { start, end, score_from } }
 }
 
-/// The arrays of a batch by name, handed over without a copy. `hashes` and `features` only where rows carry them.
+/// The arrays of a batch by name, handed over without a copy. Those that not all rows carry are
+/// left out where they do not.
 pub(crate) fn windows_dict(py: Python<'_>, windows: Windows) -> PyResult<Bound<'_, PyDict>> {
     let (b, n, p) = (windows.rows, windows.positions, windows.patches);
     let arrays = PyDict::new(py);
@@ -118,6 +145,11 @@ pub(crate) fn windows_dict(py: Python<'_>, windows: Windows) -> PyResult<Bound<'
     }
     if windows.shape.features {
         arrays.set_item("features", shaped(py, windows.features, (b, n, FEATURES))?)?;
+    }
+    if windows.shape.images {
+        arrays.set_item("codes", shaped(py, windows.codes, (b, n))?)?;
+        arrays.set_item("cell", shaped(py, windows.cell, (b, n))?)?;
+        arrays.set_item("code_targets", shaped(py, windows.code_targets, (b, p))?)?;
     }
     Ok(arrays)
 }

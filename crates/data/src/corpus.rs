@@ -1,6 +1,5 @@
 //! The documents of a training run: files scanned once, bad rows accounted for, a part held out.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -9,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use crate::document::{Document, ImageShape};
 use crate::manifest::{FileEntry, Manifest};
-use crate::source::{self, BlockReader, Fault, RowText, Rows, ScanSink};
+use crate::source::{self, BlockReader, Fault, Fields, ImageRule, RowText, Rows, ScanSink, Text};
 use crate::{DataError, Result};
 
 /// Bad rows kept with place and reason; the rest is counted.
@@ -60,6 +60,15 @@ pub struct CorpusConfig {
     pub max_document_bytes: usize,
     /// Share of the documents that is kept out of draws.
     pub hold_out: f64,
+    /// Images to read; `None` makes rows with images bad rows.
+    pub images: Option<ImageShape>,
+}
+
+impl CorpusConfig {
+    /// What of a row is read.
+    pub(crate) fn fields(&self) -> Fields<'_> {
+        Fields { text: &self.text_field, images: self.images.map_or(ImageRule::Refuse, ImageRule::Read) }
+    }
 }
 
 /// A row that is no document.
@@ -118,9 +127,10 @@ fn fraction(hash: u64) -> f64 {
     (hash >> 11) as f64 / (1u64 << 53) as f64
 }
 
-/// The hash by which documents are held out and told apart: `xxh3_64` of their text.
-pub fn document_hash(text: &[u8]) -> u64 {
-    xxh3_64(text)
+/// The hash by which documents are held out and told apart: `xxh3_64` of their identity, which is the text where there
+/// are no images ([`Document::identity`]).
+pub fn document_hash(identity: &[u8]) -> u64 {
+    xxh3_64(identity)
 }
 
 impl Corpus {
@@ -134,7 +144,7 @@ impl Corpus {
             for path in source::expand(patterns)? {
                 tick()?;
                 let mut account = Account { bad_rows: &bad_rows, config: &config, tick };
-                files.push(source::scan(&path, &config.text_field, &mut account)?);
+                files.push(source::scan(&path, config.fields(), &mut account)?);
             }
             sources.push(files);
         }
@@ -200,10 +210,10 @@ impl Corpus {
         row: u64,
         text: RowText<'a>,
         filter: &Filter,
-    ) -> Result<std::result::Result<Cow<'a, [u8]>, Nothing>> {
+    ) -> Result<std::result::Result<Text<'a>, Nothing>> {
         let limit = self.config.max_document_bytes;
         let fault = match text {
-            Ok(Some(text)) if text.is_empty() => return Ok(Err(Nothing::Empty)),
+            Ok(Some(text)) if text.len() == 0 => return Ok(Err(Nothing::Empty)),
             Ok(Some(text)) if text.len() <= limit => return Ok(self.select(text, filter)),
             Ok(Some(text)) => Fault::Other(too_long(text.len(), limit)),
             Ok(None) => return Ok(Err(Nothing::Empty)),
@@ -214,19 +224,15 @@ impl Corpus {
         Ok(Err(Nothing::Bad))
     }
 
-    fn select<'a>(
-        &self,
-        text: Cow<'a, [u8]>,
-        filter: &Filter,
-    ) -> std::result::Result<Cow<'a, [u8]>, Nothing> {
+    fn select<'a>(&self, text: Text<'a>, filter: &Filter) -> std::result::Result<Text<'a>, Nothing> {
         if filter.part != Part::All && (self.config.hold_out > 0.0 || filter.part == Part::HeldOut) {
-            let held_out = fraction(document_hash(&text)) < self.config.hold_out;
+            let held_out = fraction(document_hash(&text.identity())) < self.config.hold_out;
             if held_out != (filter.part == Part::HeldOut) {
                 return Err(Nothing::HeldOut);
             }
         }
         let all = filter.second.start <= 0.0 && filter.second.end >= 1.0;
-        if !all && !filter.second.contains(&second_fraction(&text)) {
+        if !all && !filter.second.contains(&second_fraction(&text.identity())) {
             return Err(Nothing::Excluded);
         }
         Ok(text)
@@ -272,6 +278,14 @@ fn check(config: &CorpusConfig) -> Result<()> {
     }
     if !(0.0..=1.0).contains(&config.hold_out) {
         return refuse(format!("hold_out = {} is not a share", config.hold_out), "give a number from 0 to 1");
+    }
+    if let Some(ImageShape { codes, codebook }) = config.images
+        && (codes == 0 || !(2..=ImageShape::MAX_CODEBOOK).contains(&codebook))
+    {
+        return refuse(
+            format!("images of {codes} codes out of {codebook} are not possible"),
+            "give at least one code, and a codebook of 2 to 65536 entries",
+        );
     }
     if config.shuffle_blocks == 0 || config.max_document_bytes == 0 {
         return refuse("shuffle_blocks and max_document_bytes must be at least 1".to_owned(), "");
@@ -333,7 +347,7 @@ pub struct Documents {
 }
 
 impl Documents {
-    fn step(&mut self) -> Result<Option<Vec<u8>>> {
+    fn step(&mut self) -> Result<Option<Document>> {
         let corpus = Arc::clone(&self.corpus);
         while self.left > 0 {
             let Some(file) = corpus.manifest.files().nth(self.file) else { return Ok(None) };
@@ -350,9 +364,9 @@ impl Documents {
                 continue;
             }
             let at = file.blocks[self.block].first_row + self.row as u64;
-            let text = rows.text(self.row, &corpus.config.text_field);
+            let text = rows.text(self.row, corpus.config.fields());
             self.row += 1;
-            let judged = corpus.judge(file, at, text, &self.filter)?.map(Cow::into_owned);
+            let judged = corpus.judge(file, at, text, &self.filter)?.map(Text::into_document);
             self.rows = Some(rows);
             if let Ok(document) = judged {
                 self.left = self.left.saturating_sub(document.len() as u64);
@@ -374,7 +388,7 @@ impl Documents {
 }
 
 impl Iterator for Documents {
-    type Item = Result<Vec<u8>>;
+    type Item = Result<Document>;
 
     /// After an error the iterator ends.
     fn next(&mut self) -> Option<Self::Item> {

@@ -2,7 +2,6 @@
 //!
 //! What a draw gives depends on its number alone; what is kept in memory is only there to make neighbours cheap.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -10,8 +9,8 @@ use crate::corpus::{Corpus, Filter, Nothing, Part};
 use crate::manifest::FileEntry;
 use crate::mixture::{BLOCK_DRAWS, DrawBlock, Mixture};
 use crate::order::{BlockSize, Epoch, Order, key};
-use crate::source::{self, BlockReader, Rows};
-use crate::{DataError, Result};
+use crate::source::{self, BlockReader, Rows, Text};
+use crate::{DataError, Document, Result};
 
 /// Files of a pool that are open at once.
 const MAX_OPEN_FILES: usize = 64;
@@ -22,8 +21,8 @@ pub(crate) enum Drawn {
     Document {
         /// Index of the source it comes from.
         source: u32,
-        /// Its text.
-        bytes: Vec<u8>,
+        /// The document itself.
+        document: Document,
     },
     /// Nothing: the lane takes the next draw.
     Nothing(Nothing),
@@ -178,9 +177,9 @@ impl Pool {
         let id = self.files[file as usize];
         let file = id.entry(corpus);
         let row = file.blocks[block as usize].first_row + u64::from(located.row);
-        let text = self.loaded[&located.block].text(located.row as usize, &corpus.config().text_field);
-        Ok(match corpus.judge(file, row, text, filter)?.map(Cow::into_owned) {
-            Ok(bytes) => Drawn::Document { source: id.source, bytes },
+        let text = self.loaded[&located.block].text(located.row as usize, corpus.config().fields());
+        Ok(match corpus.judge(file, row, text, filter)?.map(Text::into_document) {
+            Ok(document) => Drawn::Document { source: id.source, document },
             Err(nothing) => Drawn::Nothing(nothing),
         })
     }

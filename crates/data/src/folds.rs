@@ -1,6 +1,6 @@
 //! Cross-fitting: beside the full model one for each fold, trained on the documents of the others.
 //!
-//! A document's fold is a function of its bytes, so equal documents share a fold and no model has seen a document whose
+//! A document's fold is a function of its contents, so equal documents share a fold and no model has seen a document whose
 //! statistics it provides.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::corpus::second_fraction;
 use crate::entropy::{Counts, NgramModel, count_documents, num_threads};
-use crate::{DataError, Result};
+use crate::{DataError, Document, Result};
 
 /// The full model and the fold models. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ impl CrossFit {
     /// Trains `folds` + 1 models in one reading of the documents. With 0 folds this is [`CrossFit::single`]; `threads` = 0
     /// takes one a core.
     pub fn train(
-        documents: impl IntoIterator<Item = Result<Vec<u8>>>,
+        documents: impl IntoIterator<Item = Result<impl Into<Document>>>,
         order: usize,
         folds: usize,
         threads: usize,
@@ -39,9 +39,9 @@ impl CrossFit {
             return Ok(Self::single(Arc::new(NgramModel::train(documents, order, threads)?)));
         }
         let threads = num_threads(threads);
-        let parts = count_documents(documents.into_iter(), order, folds, threads, |_, bytes| {
-            fold(bytes, folds) as usize
-        })?;
+        let documents = documents.into_iter().map(|document| document.map(Into::into));
+        let parts =
+            count_documents(documents, order, folds, threads, |_, identity| fold(identity, folds) as usize)?;
         let total = Counts::sum(parts.clone());
         let models = parallel(folds + 1, threads, |index| {
             if index == folds {
@@ -78,10 +78,10 @@ impl CrossFit {
         self.folds.len()
     }
 
-    /// The fold of a document; `None` when not cross-fitted, or when no model was trained on it.
-    pub fn fold_of(&self, bytes: &[u8]) -> Option<u32> {
-        let trained_on = self.sample >= 1.0 || second_fraction(bytes) < self.sample;
-        (trained_on && !self.folds.is_empty()).then(|| fold(bytes, self.folds.len()))
+    /// The fold of a document, from its identity; `None` when not cross-fitted, or when no model was trained on it.
+    pub fn fold_of(&self, identity: &[u8]) -> Option<u32> {
+        let trained_on = self.sample >= 1.0 || second_fraction(identity) < self.sample;
+        (trained_on && !self.folds.is_empty()).then(|| fold(identity, self.folds.len()))
     }
 
     /// Model 0 is the full one; model k + 1 has not seen fold k.
@@ -93,8 +93,8 @@ impl CrossFit {
     }
 }
 
-fn fold(bytes: &[u8], folds: usize) -> u32 {
-    (xxh3_64(bytes) % folds as u64) as u32
+fn fold(identity: &[u8], folds: usize) -> u32 {
+    (xxh3_64(identity) % folds as u64) as u32
 }
 
 /// `work(0)`, `work(1)`, .. on up to `threads` threads, the results in order.

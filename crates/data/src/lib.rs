@@ -1,6 +1,7 @@
 //! The data plane: documents, their order, the n-gram model, patching and packing. Pure Rust, no Python.
 
 mod corpus;
+mod document;
 mod draws;
 mod entropy;
 mod error;
@@ -13,11 +14,13 @@ mod order;
 mod packer;
 mod patch;
 mod prepare;
+mod reader;
 mod source;
 mod stream;
 mod windows;
 
 pub use corpus::{BadRow, Corpus, CorpusConfig, Documents, OnBadRow, Part, document_hash};
+pub use document::{Document, Image, ImageShape, PLACEHOLDER};
 pub use entropy::{Distribution, NgramModel, Target, calibrate};
 pub use error::{DataError, Result};
 pub use folds::CrossFit;
@@ -28,7 +31,10 @@ pub use mixture::Mixture;
 pub use order::Permutation;
 pub use patch::{Patcher, Rule};
 pub use prepare::{Prepared, Preparer, Segment, Span};
+pub use reader::Reader;
 pub use source::inspect::{FirstBad, Inspection, inspect};
 pub use source::{Compression, Format};
 pub use stream::{Shape, StreamConfig, WindowStream};
-pub use windows::{BOS, FEATURES, NOT_SCORED, PAD, RowBuffer, RowShape, Windows};
+pub use windows::{
+    BOI, BOS, EOI, FEATURES, IMAGE_BEGINS, IMG, NOT_SCORED, PAD, RowBuffer, RowShape, Windows,
+};

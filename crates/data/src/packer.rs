@@ -2,7 +2,7 @@
 //!
 //! Row r is filled from lane r mod lanes, piece after piece, until nothing more fits. A document longer than an empty
 //! row is cut at the last patch start that fits; one that would fit an empty row is cut too, unless so little room is
-//! left that padding is the smaller loss.
+//! left that padding is the smaller loss. The codes of an image are never cut apart.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -128,9 +128,9 @@ impl Packer {
         }
         Ok(match self.draws.get(draw)? {
             Drawn::Nothing(nothing) => Err(nothing),
-            Drawn::Document { source, bytes } => {
-                let fold = self.preparer.fold_of(&bytes);
-                Ok(Opened { source, document: Arc::new(self.preparer.prepare(bytes, fold)) })
+            Drawn::Document { source, document } => {
+                let fold = self.preparer.fold_of(&document);
+                Ok(Opened { source, document: Arc::new(self.preparer.prepare(document, fold)) })
             }
         })
     }

@@ -177,7 +177,7 @@ impl Patcher {
 }
 
 /// Bytes that end a word: everything but ASCII letters, digits and bytes of multi-byte characters.
-fn is_space_like(byte: u8) -> bool {
+pub(crate) fn is_space_like(byte: u8) -> bool {
     byte < 0x80 && !byte.is_ascii_alphanumeric()
 }
 

@@ -2,21 +2,31 @@
 //!
 //! Everything a row holds about a segment is a function of the document's bytes before each target, so a segment looks
 //! the same alone, packed beside others, while training and while generating.
+//!
+//! The codes of an image, and its end, are patches of one position each; its beginning is put where a byte would be. A
+//! segment may end after the target that begins an image, so whether one begins is decided with the same context
+//! however much room is left; its codes are never cut apart.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::document::{self, Document, Image, ImageShape};
 use crate::folds::CrossFit;
 use crate::hash::HashTables;
 use crate::patch::Patcher;
-use crate::windows::{BOS, FEATURES, NOT_SCORED, RowBuffer, RowShape, Windows};
+use crate::windows::{BOI, BOS, EOI, FEATURES, IMAGE_BEGINS, IMG, NOT_SCORED, RowBuffer, RowShape, Windows};
 use crate::{DataError, Result};
 
 /// A document ready to be cut into segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prepared {
-    /// The document.
+    /// The document, one byte a position; see [`Document::bytes`].
     pub bytes: Vec<u8>,
-    /// n + 1 flags: the byte opens a patch.
+    /// Its images.
+    pub images: Vec<Image>,
+    /// n + 1 flags: the byte, or the symbol of an image, opens a patch.
     pub starts: Vec<bool>,
     /// Which n-gram model its features come from: 0 the full one, k + 1 the one that has not seen fold k.
     pub model: u32,
@@ -45,15 +55,16 @@ pub struct Segment {
 /// Turns documents into rows. Cheap to clone and share between threads.
 #[derive(Debug, Clone)]
 pub struct Preparer {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Inner {
-    models: Option<CrossFit>,
-    patcher: Patcher,
-    hashes: HashTables,
-    features: bool,
+pub(crate) struct Inner {
+    pub(crate) models: Option<CrossFit>,
+    pub(crate) patcher: Patcher,
+    pub(crate) hashes: HashTables,
+    pub(crate) features: bool,
+    pub(crate) images: Option<ImageShape>,
 }
 
 impl Preparer {
@@ -72,7 +83,7 @@ impl Preparer {
                 "train one, or use the rule `space`, `stride` or `byte` without features",
             ));
         }
-        Ok(Self { inner: Arc::new(Inner { models, patcher, hashes, features }) })
+        Ok(Self { inner: Arc::new(Inner { models, patcher, hashes, features, images: None }) })
     }
 
     /// A preparer for the rules that read no entropies.
@@ -80,31 +91,91 @@ impl Preparer {
         Self::new(None, patcher, hashes, false)
     }
 
+    /// The same for documents with images.
+    #[must_use]
+    pub fn with_images(self, images: ImageShape) -> Self {
+        let Inner { models, patcher, hashes, features, .. } = &*self.inner;
+        let (models, patcher, hashes) = (models.clone(), patcher.clone(), hashes.clone());
+        Self { inner: Arc::new(Inner { models, patcher, hashes, features: *features, images: Some(images) }) }
+    }
+
+    /// The images that it reads.
+    pub fn images(&self) -> Option<ImageShape> {
+        self.inner.images
+    }
+
     /// The optional arrays that its rows carry.
     pub fn shape(&self) -> RowShape {
-        RowShape { tables: self.inner.hashes.num_tables(), features: self.inner.features }
+        let Inner { hashes, features, images, .. } = &*self.inner;
+        RowShape { tables: hashes.num_tables(), features: *features, images: images.is_some() }
+    }
+
+    /// Refuses a document whose images are not those that it reads.
+    pub fn check(&self, document: &Document) -> Result<()> {
+        let images = &document.images;
+        let Some(shape) = self.inner.images else {
+            return if images.is_empty() { Ok(()) } else { Err(unread_images()) };
+        };
+        let open = |index: usize| document.is_open() && index + 1 == images.len();
+        let fault = |(index, image): (usize, &Image)| shape.fault(index, &image.codes, open(index));
+        match images.iter().enumerate().find_map(fault) {
+            Some(fault) => Err(DataError::invalid(fault, "")),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses rows that cannot hold one image.
+    pub(crate) fn check_room(&self, positions: usize, patches: usize) -> Result<()> {
+        let Some(ImageShape { codes, .. }) = self.inner.images else { return Ok(()) };
+        // The symbol that begins it and the codes are inputs; the one that ends it is the last target.
+        if positions > codes && patches > codes + 1 {
+            return Ok(());
+        }
+        Err(DataError::invalid(
+            format!(
+                "an image of {codes} codes does not fit rows of {positions} positions and {patches} patches"
+            ),
+            format!("give at least {} positions and {} patches", codes + 1, codes + 2),
+        ))
+    }
+
+    /// Names what decides the rows of a document: 16 hexadecimal digits.
+    pub(crate) fn digest(&self) -> String {
+        let Inner { models, patcher, hashes, features, images } = &*self.inner;
+        let model = models.as_ref().map(|models| models.full().digest());
+        let images = images.map_or_else(String::new, |images| format!(" {images:?}"));
+        let shown = format!("{model:?} {} {hashes:?} {features}{images}", patcher.to_json());
+        format!("{:016x}", xxh3_64(shown.as_bytes()))
     }
 
     /// The fold of a document, `None` when there are no fold models.
-    pub fn fold_of(&self, bytes: &[u8]) -> Option<u32> {
-        self.inner.models.as_ref()?.fold_of(bytes)
+    pub fn fold_of(&self, document: &Document) -> Option<u32> {
+        self.inner.models.as_ref()?.fold_of(&document.identity())
     }
 
-    /// Decides the patch starts. `fold` chooses the model that has not seen that fold; `None` is the full model.
+    /// Decides the patch starts of a document that has passed [`Preparer::check`]. `fold` chooses the model that has not
+    /// seen that fold; `None` is the full model.
     ///
     /// # Panics
     /// If there is no such fold.
-    pub fn prepare(&self, bytes: Vec<u8>, fold: Option<u32>) -> Prepared {
+    pub fn prepare(&self, document: impl Into<Document>, fold: Option<u32>) -> Prepared {
+        let Document { bytes, images } = document.into();
         let model = fold.map_or(0, |fold| fold + 1);
-        let entropies = match &self.inner.models {
-            Some(models) if self.inner.patcher.rule.needs_entropies() => {
-                models.model(model).entropies(&bytes)
-            }
-            _ => Vec::new(),
-        };
         let mut starts = vec![false; bytes.len() + 1];
-        self.inner.patcher.fill(&bytes, &entropies, &mut starts);
-        Prepared { bytes, starts, model }
+        for text in document::texts(&bytes, &images) {
+            let entropies = match &self.inner.models {
+                Some(models) if self.inner.patcher.rule.needs_entropies() => {
+                    models.model(model).entropies(&bytes[text.clone()])
+                }
+                _ => Vec::new(),
+            };
+            self.inner.patcher.fill(&bytes[text.clone()], &entropies, &mut starts[text.start..=text.end]);
+        }
+        for image in &images {
+            // Its beginning follows the rule for bytes: otherwise a closed patch would tell that an image comes next.
+            starts[image.at + 1..=image.codes_at().end].fill(true);
+        }
+        Prepared { bytes, images, starts, model }
     }
 
     /// Writes the segment `[s, e)` of `doc` to the positions from `at` on and to the patch slots from `first_patch` on,
@@ -127,19 +198,39 @@ impl Preparer {
         write_ids(doc, s, e, row, at);
         row.document[at..at + e - s].fill(document);
         let patches = write_patches(&doc.starts, s, e, row, at, first_patch, document);
-        let tables = self.inner.hashes.num_tables();
-        if tables > 0 {
-            self.inner.hashes.fill(&doc.bytes, s, &mut row.hashes[at * tables..(at + e - s) * tables]);
-        }
-        if let (Some(models), true) = (&self.inner.models, self.inner.features) {
-            let features = &mut row.features[at * FEATURES..(at + e - s) * FEATURES];
-            models.model(doc.model).features(&doc.bytes, s, features);
+        write_images(doc, s, e, row, at);
+        for (text, positions) in readings(doc, s, e) {
+            self.write_text(doc, text, positions.start, row, at + positions.start - s, positions.len());
         }
         patches
     }
 
-    /// The largest `e <= limit` such that `[s, e)` takes at most `room` positions and `patches` patch slots; `None` if
-    /// not even one position fits.
+    /// Writes the hashes and the features of `length` positions, from position `from` of the document on, which read
+    /// `text`; where they read no text there are no features.
+    fn write_text(
+        &self,
+        doc: &Prepared,
+        text: Option<Range<usize>>,
+        from: usize,
+        row: &mut RowBuffer<'_>,
+        at: usize,
+        length: usize,
+    ) {
+        let Inner { models, hashes, features, .. } = &*self.inner;
+        let tables = hashes.num_tables();
+        let (bytes, first) =
+            text.as_ref().map_or((&[][..], 0), |text| (&doc.bytes[text.clone()], from - text.start));
+        if tables > 0 {
+            hashes.fill(bytes, first, &mut row.hashes[at * tables..(at + length) * tables]);
+        }
+        if let (Some(models), true, Some(_)) = (models, *features, text) {
+            let features = &mut row.features[at * FEATURES..(at + length) * FEATURES];
+            models.model(doc.model).features(bytes, first, features);
+        }
+    }
+
+    /// The largest `e <= limit` such that `[s, e)` takes at most `room` positions and `patches` patch slots and does not
+    /// end between the codes of an image; `None` if there is none.
     pub fn fit(&self, doc: &Prepared, s: usize, limit: usize, room: usize, patches: usize) -> Option<usize> {
         let end = limit.min(doc.starts.len()).min(s.saturating_add(room));
         if s >= end || patches == 0 {
@@ -149,10 +240,27 @@ impl Preparer {
         for q in 1..end - s {
             used += usize::from(opens(&doc.starts, s, q));
             if used > patches {
-                return Some(s + q);
+                return self.whole_images(doc, s, s + q, None);
             }
         }
-        Some(end)
+        self.whole_images(doc, s, end, Some((room - (end - s)).min(patches - used)))
+    }
+
+    /// `end`, or the place before the codes of the image that it lies in. `left` is the room after `end`, in positions
+    /// and in patches, if any: an open image that ends the document needs room for all its codes, as if they were there.
+    fn whole_images(&self, doc: &Prepared, s: usize, end: usize, left: Option<usize>) -> Option<usize> {
+        let Some((first, last)) = self.cut_image(doc, end) else { return Some(end) };
+        let is_whole = end >= doc.bytes.len() && left.is_some_and(|left| last - end <= left);
+        if is_whole { Some(end) } else { (first > s).then_some(first) }
+    }
+
+    /// The places before and after the codes of the image that a cut at `at` would part.
+    fn cut_image(&self, doc: &Prepared, at: usize) -> Option<(usize, usize)> {
+        let shape = self.inner.images?;
+        let before = doc.images.partition_point(|image| image.at + 1 < at);
+        let image = &doc.images[before.checked_sub(1)?];
+        let last = image.at + shape.positions();
+        (at < last).then_some((image.at + 1, last))
     }
 
     /// Rows of the given segments, each row's one after the other from its first position on.
@@ -180,6 +288,15 @@ impl Preparer {
                         "spans are not empty and end at most one past the document's last byte",
                     ));
                 };
+                if let Some((first, last)) = self
+                    .cut_image(doc, start)
+                    .or_else(|| self.cut_image(doc, end).filter(|_| end < doc.bytes.len()))
+                {
+                    return Err(DataError::invalid(
+                        format!("row {index}: span [{start}, {end}) cuts the image at [{first}, {last})"),
+                        "ask `Preparer.spans` for spans that fit",
+                    ));
+                }
                 let (room, slots) = (positions - at, patches.saturating_sub(slot + 1));
                 if self.fit(doc, start, end, room, slots) != Some(end) {
                     return Err(DataError::invalid(
@@ -192,6 +309,14 @@ impl Preparer {
                 slot += self.write(doc, start, end, &mut row, at, slot, number as i32);
                 let context = score_from.clamp(start, end) - start;
                 row.targets[at..at + context].fill(NOT_SCORED);
+                if self.inner.images.is_some() {
+                    for position in at..at + context {
+                        let slot = row.patch[position] as usize;
+                        if row.patch_last[slot] == position as i64 {
+                            row.code_targets[slot] = NOT_SCORED;
+                        }
+                    }
+                }
                 at += end - start;
             }
         }
@@ -215,23 +340,48 @@ impl Preparer {
                 "give at least 1 position and 2 patches",
             ));
         }
+        if !doc.images.is_empty() {
+            self.check_room(positions, patches)?;
+        }
         let (end_of_document, slots) = (doc.starts.len(), patches - 1);
         let fit = |s| self.fit(doc, s, end_of_document, positions, slots).unwrap_or(s + 1);
         let mut spans = vec![Span { start: 0, end: fit(0), score_from: 0 }];
         let mut last = spans[0];
         while last.end < end_of_document {
             let mut shared = overlap.min(last.end - last.start - 1);
-            let mut end = fit(last.end - shared);
+            // An overlap begins after an image, not within one.
+            let begin =
+                |shared| self.cut_image(doc, last.end - shared).map_or(last.end - shared, |(_, end)| end);
+            let mut end = fit(begin(shared));
             // A shorter overlap leaves more room for what is new; without any, at least one target is.
             while end <= last.end {
                 shared /= 2;
-                end = fit(last.end - shared);
+                end = fit(begin(shared));
             }
-            last = Span { start: last.end - shared, end, score_from: last.end };
+            last = Span { start: begin(shared), end, score_from: last.end };
             spans.push(last);
         }
         Ok(spans)
     }
+}
+
+fn unread_images() -> DataError {
+    DataError::invalid("the document has images, the preparer reads text only", "set vision.on = true and vision.codec")
+}
+
+/// Stretches of the positions `[s, e)`, each with the text it reads: all positions of a text, the one after its last
+/// byte included, read that text; those after the beginning of an image and after its codes read none.
+fn readings(doc: &Prepared, s: usize, e: usize) -> Vec<(Option<Range<usize>>, Range<usize>)> {
+    let texts =
+        document::texts(&doc.bytes, &doc.images).map(|text| (Some(text.clone()), text.start..text.end + 1));
+    if doc.images.is_empty() {
+        return texts.map(|(text, _)| (text, s..e)).collect();
+    }
+    // Each position of an image is a stretch of its own: hashes of no text are those of a document's first position.
+    let inside = doc.images.iter().flat_map(|image| image.at + 1..=image.codes_at().end);
+    let alone = inside.map(|position| (None, position..position + 1));
+    let within = |(text, range): (_, Range<usize>)| (text, range.start.max(s)..range.end.min(e));
+    texts.chain(alone).map(within).filter(|(_, range)| range.start < range.end).collect()
 }
 
 /// Whether position `q` of the segment from `s` on opens a patch. The first position is a patch of its own.
@@ -250,6 +400,32 @@ fn write_ids(doc: &Prepared, s: usize, e: usize, row: &mut RowBuffer<'_>, at: us
     targets.fill(NOT_SCORED);
     for (target, &byte) in targets.iter_mut().zip(&doc.bytes[s..]) {
         *target = i64::from(byte);
+    }
+}
+
+/// Replaces the placeholders of images by their ids and targets, and writes the codes.
+fn write_images(doc: &Prepared, s: usize, e: usize, row: &mut RowBuffer<'_>, at: usize) {
+    let first = doc.images.partition_point(|image| image.codes_at().end < s.saturating_sub(1));
+    for image in doc.images[first..].iter().take_while(|image| image.at < e) {
+        for symbol in image.at..(image.codes_at().end + 1).min(doc.bytes.len()) {
+            let cell = symbol.checked_sub(image.at + 1).filter(|cell| *cell < image.codes.len());
+            let code = cell.map(|cell| i64::from(image.codes[cell]));
+            if (s..e).contains(&symbol) {
+                let position = at + symbol - s;
+                row.targets[position] = if symbol == image.at { IMAGE_BEGINS } else { NOT_SCORED };
+                row.code_targets[row.patch[position] as usize] = code.unwrap_or(NOT_SCORED);
+            }
+            if (s..e).contains(&(symbol + 1)) {
+                let position = at + symbol + 1 - s;
+                row.ids[position] = match cell {
+                    Some(_) => IMG,
+                    None if symbol == image.at => BOI,
+                    None => EOI,
+                };
+                row.codes[position] = code.unwrap_or(-1);
+                row.cell[position] = cell.map_or(-1, |cell| cell as i64);
+            }
+        }
     }
 }
 

@@ -80,6 +80,14 @@ impl WindowStream {
                 "give at least one lane and a share below 1",
             ));
         }
+        if let Some(images) = corpus.config().images
+            && preparer.images() != Some(images)
+        {
+            return Err(DataError::invalid(
+                "the corpus reads images that the preparer does not",
+                "give both the same image_codes and num_codes",
+            ));
+        }
         let settings = settings(&corpus, &config);
         let sources = corpus.manifest().sources.len();
         let last = match state {
@@ -93,7 +101,7 @@ impl WindowStream {
 
     /// The next batch. `interrupted` is asked now and then while waiting; its error ends the wait and loses nothing.
     pub fn next(&self, shape: Shape, interrupted: &mut dyn FnMut() -> Result<()>) -> Result<Windows> {
-        check_shape(shape)?;
+        check_shape(shape, &self.preparer)?;
         let mut inner = self.lock()?;
         if inner.closed {
             return Err(DataError::invalid("the stream is closed", "make a new one from its state"));
@@ -241,15 +249,15 @@ fn panic_error(cause: &(dyn std::any::Any + Send)) -> DataError {
     DataError::invalid(format!("the prefetch thread panicked: {text}"), "this is a fault of NEAT")
 }
 
-fn check_shape(shape: Shape) -> Result<()> {
-    if shape.rows == 0 || shape.positions == 0 || shape.patches < 2 {
-        let Shape { rows, positions, patches } = shape;
+fn check_shape(shape: Shape, preparer: &Preparer) -> Result<()> {
+    let Shape { rows, positions, patches } = shape;
+    if rows == 0 || positions == 0 || patches < 2 {
         return Err(DataError::invalid(
             format!("a batch of {rows} rows, {positions} positions and {patches} patches holds nothing"),
             "give at least 1 row, 1 position and 2 patches (one is for padding)",
         ));
     }
-    Ok(())
+    preparer.check_room(positions, patches)
 }
 
 /// What the sequence of documents is a function of, beside the files.
@@ -265,5 +273,10 @@ fn settings(corpus: &Corpus, config: &StreamConfig) -> Map<String, Value> {
         ("lanes", json!(config.lanes)),
         ("skip_hash_below", json!(config.skip_hash_below)),
     ];
-    named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let mut settings: Map<_, _> = named.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    // Absent without images, so that states of text alone stay what they were.
+    if let Some(images) = corpus.images {
+        settings.insert("images".to_owned(), json!(images));
+    }
+    settings
 }

@@ -10,6 +10,14 @@ use half::vec::HalfBitsVecExt;
 pub const BOS: i64 = 256;
 /// Input id of padding.
 pub const PAD: i64 = 258;
+/// Input id of the symbol that begins an image.
+pub const BOI: i64 = 259;
+/// Input id of the symbol that ends an image.
+pub const EOI: i64 = 260;
+/// Input id of an image code.
+pub const IMG: i64 = 261;
+/// Target of a position after which an image begins.
+pub const IMAGE_BEGINS: i64 = 256;
 /// Target of a position that is not scored.
 pub const NOT_SCORED: i64 = -100;
 /// Values of one row of features: one for each byte.
@@ -22,6 +30,8 @@ pub struct RowShape {
     pub tables: usize,
     /// Whether rows carry `features`.
     pub features: bool,
+    /// Whether rows carry `codes`, `cell` and `code_targets`.
+    pub images: bool,
 }
 
 /// A batch of B rows in C order; the shapes are given with each array.
@@ -37,7 +47,7 @@ pub struct Windows {
     pub shape: RowShape,
     /// `[B, N]` input ids.
     pub ids: Vec<i64>,
-    /// `[B, N]` bytes to predict, [`NOT_SCORED`] where nothing is scored.
+    /// `[B, N]` bytes to predict, [`IMAGE_BEGINS`], or [`NOT_SCORED`] where nothing is scored.
     pub targets: Vec<i64>,
     /// `[B, N]` index of the segment within the row, -1 at padding.
     pub document: Vec<i32>,
@@ -57,6 +67,12 @@ pub struct Windows {
     pub hashes: Vec<i64>,
     /// `[B, N, 256]` square roots of the n-gram model's probabilities for the target's byte.
     pub features: Vec<f16>,
+    /// `[B, N]` image code at the position, -1 elsewhere.
+    pub codes: Vec<i64>,
+    /// `[B, N]` index of that code within its image, -1 elsewhere.
+    pub cell: Vec<i64>,
+    /// `[B, P]` image code that follows the patch, [`NOT_SCORED`] where none does.
+    pub code_targets: Vec<i64>,
 }
 
 /// One row of a [`Windows`]; the fields are those of the batch without the first dimension.
@@ -84,6 +100,12 @@ pub struct RowBuffer<'a> {
     pub hashes: &'a mut [i64],
     /// `[N, 256]`, empty without features.
     pub features: &'a mut [f16],
+    /// `[N]`, empty without images.
+    pub codes: &'a mut [i64],
+    /// `[N]`, empty without images.
+    pub cell: &'a mut [i64],
+    /// `[P]`, empty without images.
+    pub code_targets: &'a mut [i64],
 }
 
 impl Windows {
@@ -107,6 +129,9 @@ impl Windows {
             patch_length: vec![0; slots],
             hashes: vec![0; cells * shape.tables],
             features: vec![0u16; if shape.features { cells * FEATURES } else { 0 }].reinterpret_into(),
+            codes: vec![-1; if shape.images { cells } else { 0 }],
+            cell: vec![-1; if shape.images { cells } else { 0 }],
+            code_targets: vec![NOT_SCORED; if shape.images { slots } else { 0 }],
         }
     }
 
@@ -119,6 +144,7 @@ impl Windows {
             &mut values[row * width..(row + 1) * width]
         }
         let (n, p) = (self.positions, self.patches);
+        let images = usize::from(self.shape.images);
         RowBuffer {
             ids: part(&mut self.ids, row, n),
             targets: part(&mut self.targets, row, n),
@@ -131,6 +157,9 @@ impl Windows {
             patch_length: part(&mut self.patch_length, row, p),
             hashes: part(&mut self.hashes, row, n * self.shape.tables),
             features: part(&mut self.features, row, if self.shape.features { n * FEATURES } else { 0 }),
+            codes: part(&mut self.codes, row, n * images),
+            cell: part(&mut self.cell, row, n * images),
+            code_targets: part(&mut self.code_targets, row, p * images),
         }
     }
 }

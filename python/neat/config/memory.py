@@ -35,6 +35,9 @@ class Memory(Section):
     surprise_threshold: float = Field(default=0.0, ge=0.0, le=1e6)
     """Patches with a surprise below this write nothing (0 to 1e6; 0: all write). Surprise is the error of the memory
     over the length of what it should answer: about 1 at first, 0 for what it knows."""
+    recompute: bool = False
+    """Keep less for the backward pass and compute what a memory did again there: less space, a third more time for
+    memories."""
     persistent: int = Field(default=0, ge=0, le=4096)
     """Learned key-value pairs that every latent position attends to, in each layer (0 to 4096)."""
 

@@ -87,6 +87,13 @@ class Config(Section):
                 "memory.layers",
                 f"names layer {max(self.memory.layers)}, network.layers is {self.network.layers}",
             )
+        indices = self.memory.layer_indices(self.network.layers)
+        if self.memory.persistent and self.memory.variant == "lmm" and len(indices) == self.network.layers:
+            yield Breach(
+                "memory.persistent",
+                "needs attention, which memories replace in all layers",
+                "name the layers with a memory in memory.layers",
+            )
         if self.memory.on and self.network.width % self.memory.heads:
             yield Breach("memory.heads", f"{self.memory.heads} does not divide network.width ({self.network.width})")
         if self.vision.on and not self.network.patches:

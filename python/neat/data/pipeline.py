@@ -14,6 +14,7 @@ from neat import _native
 from neat.config.schema import Config
 from neat.data.bundled import resolve
 from neat.errors import DataError
+from neat.model.document import Document
 
 ENTROPY_RULES = ("global", "monotonic", "both")
 
@@ -34,7 +35,7 @@ class Text:
     models: _native.CrossFit
     patcher: _native.Patcher
     preparer: _native.Preparer
-    validation: list[bytes]
+    validation: list[Document]
 
     def stream(self, config: Config, state: str | None = None) -> _native.WindowStream:
         """The endless stream of packed rows, from the beginning or from a saved state."""
@@ -74,24 +75,44 @@ def open_corpus(config: Config) -> _native.Corpus:
         shuffle_blocks=data.shuffle_blocks,
         max_document_bytes=data.max_document_bytes,
         hold_out=data.validation_share if not data.validation else 0.0,
+        image_codes=_image_codes(config),
+        num_codes=config.vision.codes,
     )
 
 
 def make_preparer(config: Config, models: _native.CrossFit, patcher: _native.Patcher) -> _native.Preparer:
     """The preparer that matches a network: its hash tables, its n-gram rows, its patches."""
     network = config.network
-    return _native.Preparer(models, patcher, list(network.hash_orders), network.hash_rows, network.ngram_features)
+    return _native.Preparer(
+        models,
+        patcher,
+        list(network.hash_orders),
+        network.hash_rows,
+        network.ngram_features,
+        image_codes=_image_codes(config),
+        num_codes=config.vision.codes,
+    )
 
 
-def read_documents(patterns: list[str], text_field: str, on_bad_row: str = "stop") -> list[bytes]:
-    """All documents of files, folders or globs, in order."""
+def read_documents(patterns: list[str], text_field: str, on_bad_row: str, config: Config) -> list[Document]:
+    """All documents of files, folders or globs, in order; with images where the configuration reads them."""
     corpus = _native.Corpus(
-        [[resolve(pattern) for pattern in patterns]], None, text_field=text_field, on_bad_row=on_bad_row
+        [[resolve(pattern) for pattern in patterns]],
+        None,
+        text_field=text_field,
+        on_bad_row=on_bad_row,
+        image_codes=_image_codes(config),
+        num_codes=config.vision.codes,
     )
     return list(corpus.documents("all"))
 
 
-def _validation(config: Config, corpus: _native.Corpus) -> list[bytes]:
+def _image_codes(config: Config) -> int:
+    # Without a codec nobody can say what a code stands for.
+    return config.vision.image_codes if config.vision.on and config.vision.codec else 0
+
+
+def _validation(config: Config, corpus: _native.Corpus) -> list[Document]:
     data = config.data
     if not data.validation:
         return list(corpus.documents("held_out")) if data.validation_share else []
@@ -101,6 +122,8 @@ def _validation(config: Config, corpus: _native.Corpus) -> list[bytes]:
         text_field=data.text_field,
         on_bad_row=data.on_bad_row,
         max_document_bytes=data.max_document_bytes,
+        image_codes=_image_codes(config),
+        num_codes=config.vision.codes,
     )
     shared = np.intersect1d(corpus.document_hashes("train"), held_out.document_hashes("all"))
     if shared.size:

@@ -22,6 +22,7 @@ def describe(corpus: _native.Corpus, order: int, max_bytes: int) -> dict[str, ob
     kept: list[bytes] = []
     valid = kept_bytes = 0
     for document in corpus.documents("all"):
+        assert isinstance(document, bytes), "the corpus was opened without images"
         lengths.append(len(document))
         valid += _is_utf8(document)
         if kept_bytes < max_bytes:

@@ -29,7 +29,8 @@ def evaluate(
         CheckpointError: There is no valid checkpoint at `path`.
     """
     loaded = load_all(path, device=device, average=average)
-    documents = [document for document in read_documents(list(files), text_field, on_bad_row) if document]
+    found = read_documents(list(files), text_field, on_bad_row, loaded.config)
+    documents = [document for document in found if document]
     if not documents:
         raise DataError("the files hold no text to evaluate on", hint="`neat data inspect FILE` shows what is in them")
     score = loaded.model.score(documents)

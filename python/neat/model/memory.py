@@ -21,7 +21,7 @@ from neat.config.memory import Memory as Settings
 from neat.config.schema import Config
 from neat.model.cache import Cache, num_valid, part
 from neat.model.layers import SplitLinear, rms_norm
-from neat.model.memory_metrics import Meter, Probe
+from neat.model.memory_metrics import Meter, Probe, report_gate
 from neat.model.memory_rule import Place, Rule, Weights, Writes, begin, learn, places
 from neat.model.memory_stream import new_stream, resume
 from neat.model.mixers import CausalConvolution, LocalContext, reach_back
@@ -82,7 +82,7 @@ class Memory(nn.Module):
         self.probe: Probe | None = None
 
     def forward(self, x: Tensor, recall: Recall, cache: Cache | None = None) -> Tensor:
-        """Reads and writes, in this order of rows: from a fresh memory, or from where `cache` stopped."""
+        """Writes each patch and answers its query; from a fresh memory, or from where the streams of `cache` stand."""
         width = x.shape[-1]
         mixed, gate = self.project(x).split((3 * width, width), dim=-1)
         with torch.autocast(x.device.type, enabled=False):
@@ -91,7 +91,10 @@ class Memory(nn.Module):
             rule = self._rule(exact if x.device.type == "cpu" else mixed.dtype)
             writes = self._writes(mixed.to(exact), x.to(exact), recall, cache)
             reads = rms_norm(self._learn(writes, recall, rule, cache)).transpose(1, 2).flatten(2)
-            gated = reads.to(gate.dtype) * gate.sigmoid()
+            gate = gate.sigmoid()
+            gated = reads.to(gate.dtype) * gate
+        if self.probe is not None:
+            report_gate(gate, recall.document >= 0, self.probe)
         last = self.out if self.context is None else self.context
         assert last is not None
         found: Tensor = last(gated)
@@ -108,7 +111,7 @@ class Memory(nn.Module):
 
     def _rule(self, product: torch.dtype) -> Rule:
         settings = self.settings
-        return Rule(settings.clip, settings.gram, settings.surprise_threshold, product)
+        return Rule(settings.clip, settings.gram, settings.surprise_threshold, product, settings.recompute)
 
     def _learn(self, writes: Writes, recall: Recall, rule: Rule, cache: Cache | None) -> Tensor:
         """Reads of all patches, [B, H, N, K]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -46,3 +47,18 @@ class Meter:
         total, count = torch.where(active, value, 0.0).sum(), active.sum()
         self.sums[name] = self.sums[name] + total if name in self.sums else total
         self.counts[name] = self.counts[name] + count if name in self.counts else count
+
+
+@torch.no_grad()
+def report_gate(gate: Tensor, active: Tensor, probe: Probe) -> None:
+    """Tells `memory/gate`, the mean share [B, N, D] of the reads that is let through, and `memory/gate_entropy`.
+
+    The entropy is that of a coin with this share, in bits: 0 where all gates are shut or open, 1 where all stand at a
+    half.
+    """
+    share = gate.float()
+    shut = 1 - share
+    entropy = -(torch.xlogy(share, share) + torch.xlogy(shut, shut)) / math.log(2)
+    count = active.sum().clamp(min=1)
+    for name, value in (("gate", share), ("gate_entropy", entropy)):
+        probe(f"memory/{name}", torch.where(active, value.mean(-1), 0.0).sum() / count)

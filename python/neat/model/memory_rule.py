@@ -21,10 +21,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 LOWEST_LOG = -30.0
 """Logarithm below which a factor counts as zero; infinite ones would make differences undefined."""
 TINY = 1e-6
+"""Length below which a value counts as this long where surprise is measured."""
 
 
 class Weights(NamedTuple):
@@ -98,12 +100,14 @@ class Rule:
         gram: Divide the rate by how often the key was written in this chunk already.
         threshold: Patches with less surprise write nothing; 0: all write.
         product: Type of the matrix products; weights and sums keep their own.
+        recompute: Keep only the state between chunks for the backward pass, and compute each chunk again there.
     """
 
     clip: float
     gram: bool
     threshold: float
     product: torch.dtype
+    recompute: bool = False
 
     def multiply(self, left: Tensor, right: Tensor) -> Tensor:
         """A matrix product in the `product` type, returned in the type of `left`."""
@@ -194,12 +198,24 @@ def learn(
     """
     reads = []
     for part, place in zip(writes.split(where[0].active.shape[-1]), where, strict=True):
-        learned = learn_chunk(state, state.weights, part, place, rule, fresh=fresh)
+        if rule.recompute and torch.is_grad_enabled():
+            learned = _again(state, fresh, part, place, rule)
+        else:
+            learned = learn_chunk(state, state.weights, part, place, rule, fresh=fresh)
         state = learned.state
         reads.append(learned.reads)
         if watch is not None:
             watch(place, part, learned)
     return torch.cat(reads, dim=2)
+
+
+def _again(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: Rule) -> Chunk:
+    def chunk(state: Learned, writes: Writes) -> Chunk:
+        return learn_chunk(state, state.weights, writes, place, rule, fresh=fresh)
+
+    # Nothing random happens inside, so no generator need be restored.
+    learned: Chunk = checkpoint(chunk, state, writes, use_reentrant=False, preserve_rng_state=False)
+    return learned
 
 
 def learn_chunk(
@@ -295,7 +311,8 @@ def _flow(writes: Writes, rate: Tensor, place: Place) -> Flow:
     An entry where nothing stands must not add the momentum to the weights a further time, so its column is left out.
     """
     active = place.active
-    log_keep, log_momentum = (torch.where(active, log, 0.0) for log in (writes.log_keep, writes.log_momentum))
+    logs = (torch.where(active, log, 0.0) for log in (writes.log_keep, writes.log_momentum))
+    log_keep, log_momentum = (log.clamp(min=LOWEST_LOG) for log in logs)
     # Sums within the document: what other documents hold must not even change the rounding.
     summed = place.earlier[:, 0].mT.to(log_keep.dtype)
     keep, momentum = log_keep @ summed, log_momentum @ summed

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from neat.model.batch import Batch
 from neat.model.experts import latent_sums
-from neat.model.text import POSITIONS_PER_PASS, TextModel
+from neat.model.state import POSITIONS_PER_PASS
+from neat.model.text import TextModel
 
 
 @torch.no_grad()

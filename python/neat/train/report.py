@@ -14,6 +14,7 @@ from neat.errors import Exit, NeatError
 from neat.events.rundir import Run
 from neat.events.writer import EventWriter
 from neat.model.batch import Batch
+from neat.model.document import Document, beginning, leading_text
 from neat.model.halting import ALIKE, SameDepth
 from neat.model.losses import NATS_PER_BIT
 from neat.model.text import TextModel
@@ -242,24 +243,24 @@ def text_model(trainer: Trainer) -> TextModel:
     return TextModel(trainer.model, trainer.text.preparer, window=window, patch_slots=slots)
 
 
-def _limited(documents: list[bytes], limit: int) -> list[bytes]:
-    """The first documents up to `limit` bytes in all (0: no limit); the last one is cut."""
+def _limited(documents: list[Document], limit: int) -> list[Document]:
+    """The first documents up to `limit` positions in all (0: no limit); the last one is cut."""
     if not limit:
         return documents
     kept, left = [], limit
     for document in documents:
         if left <= 0:
             break
-        kept.append(document[:left])
-        left -= len(kept[-1])
+        kept.append(beginning(document, left))
+        left -= len(document)
     return kept
 
 
-def _prompt(documents: list[bytes]) -> bytes:
-    """The beginning of the first held-out document, cut at a word."""
+def _prompt(documents: list[Document]) -> bytes:
+    """The beginning of the first held-out document, cut at a word and before any image."""
     if not documents:
         return b""
-    start = documents[0][:SAMPLE_PROMPT_BYTES]
+    start = leading_text(documents[0])[:SAMPLE_PROMPT_BYTES]
     return start[: start.rfind(b" ")] if b" " in start else start
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -35,66 +36,64 @@ def refused(capsys: pytest.CaptureFixture[str], folder: Path, *words: str) -> st
 
 @pytest.fixture(scope="module")
 def trained(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Experts x and y and a dispatcher, published beside the base; their runs are in the folder returned."""
-    root = tmp_path_factory.mktemp("trained")
+    """A copy of the base with experts x and y and a dispatcher, and their runs beside it."""
+    root = tmp_path_factory.mktemp("trained") / "folder"
+    shutil.copytree(folder, root, ignore=shutil.ignore_patterns("experts", "dispatcher.safetensors"))
     for kind in ("x", "y"):
-        changes: dict[str, object] = {"data__sources": [str(folder / f"{kind}.jsonl")], "expert__name": kind}
+        changes: dict[str, object] = {"data__sources": [str(root / f"{kind}.jsonl")], "expert__name": kind}
         changes |= {"expert__method": "cross_entropy", "train__max_steps": 30, "expert__clip_norm": 0.0}
-        assert train(folder, root / kind, **changes) == Exit.DONE
+        assert train(root, root / kind, **changes) == Exit.DONE
     rows = [row | {"expert": "x" if letter < "g" else "y"} for letter, row in zip(LETTERS, questions("x"), strict=True)]
     (root / "labels.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     changes = {"data__sources": [str(root / "labels.jsonl")], "train__mode": "dispatcher"}
     changes |= {"expert__answer_field": "expert", "data__validation_share": 0.0}
-    assert train(folder, root / "dispatcher", **changes) == Exit.DONE
+    assert train(root, root / "dispatcher", **changes) == Exit.DONE
     return root
 
 
-def test_experts_by_name_by_file_and_mixed(folder: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        answer(capsys, folder, "--expert", "x")["text"]
-        == "x\n" + str(answer(capsys, folder, "--expert", "x")["text"])[2:]
-    )
-    assert str(answer(capsys, folder, "--expert", "y")["text"])[0] == "y"
-    by_file = answer(capsys, folder, "--expert", str(trained / "y" / "expert-y.safetensors"))
-    assert by_file["text"] == answer(capsys, folder, "--expert", "y")["text"]
-    base = answer(capsys, folder)["text"]
-    assert answer(capsys, folder, "--expert", "x=0,y=0")["text"] == base
-    assert str(answer(capsys, folder, "--expert", "x=0.1,y=1")["text"])[0] == "y"
+def test_experts_by_name_by_file_and_mixed(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert str(answer(capsys, trained, "--expert", "x")["text"])[0] == "x"
+    assert str(answer(capsys, trained, "--expert", "y")["text"])[0] == "y"
+    by_file = answer(capsys, trained, "--expert", str(trained / "y" / "expert-y.safetensors"))
+    assert by_file["text"] == answer(capsys, trained, "--expert", "y")["text"]
+    base = answer(capsys, trained)["text"]
+    assert answer(capsys, trained, "--expert", "x=0,y=0")["text"] == base
+    assert str(answer(capsys, trained, "--expert", "x=0.1,y=1")["text"])[0] == "y"
 
 
-def test_two_passes(folder: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_passes(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for way in ("prompt", "classifier"):
-        found = answer(capsys, folder, "--dispatch", way)
+        found = answer(capsys, trained, "--dispatch", way)
         assert found["passes"] == 2 and 0 < float(str(found["first_pass_share"])) < 1
         assert float(str(found["svf/dispatch_entropy"])) >= 0
-    assert "x=" in str(answer(capsys, folder, "--dispatch", "classifier")["experts"])
+    assert "x=" in str(answer(capsys, trained, "--dispatch", "classifier")["experts"])
     # Every single expert is tried first, so the right one is found whatever the sampled mixtures are.
     examples = ["--dispatch", "fewshot", "--examples"]
-    found = answer(capsys, folder, *examples, str(folder / "y.jsonl"))
+    found = answer(capsys, trained, *examples, str(trained / "y.jsonl"))
     assert str(found["text"])[0] == "y" and found["passes"] == 2
-    only = answer(capsys, folder, *examples, str(folder / "y.jsonl"), "--expert", "x")
+    only = answer(capsys, trained, *examples, str(trained / "y.jsonl"), "--expert", "x")
     assert "y" not in str(only["experts"])
 
 
-def test_spoken_figures(folder: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_spoken_figures(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
-    words = ["generate", str(folder / "base"), "--max-bytes", "2", "--dispatch", "prompt", "--device", "cpu"]
+    words = ["generate", str(trained / "base"), "--max-bytes", "2", "--dispatch", "prompt", "--device", "cpu"]
     assert main(words) == Exit.DONE
     told = capsys.readouterr().err
     assert "passes 2" in told and "svf/dispatch_entropy" in told
 
 
-def test_mistakes(folder: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    told = refused(capsys, folder, "--expert", "z")
+def test_mistakes(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = refused(capsys, trained, "--expert", "z")
     assert "no expert z" in told and "experts: x, y" in told
-    assert "not NAME" in refused(capsys, folder, "--expert", "x=much")
-    assert "--dispatch fewshot" in refused(capsys, folder, "--dispatch", "fewshot")
-    assert "--dispatch fewshot" in refused(capsys, folder, "--examples", "x.jsonl")
-    assert "chooses the weights" in refused(capsys, folder, "--expert", "x=1", "--dispatch", "prompt")
-    assert main(["generate", str(folder / "base"), "--expert", "gone.safetensors"]) == Exit.CHECKPOINT
-    words = [word for text in settings(folder, network__width=48) for word in ("--set", text)]
+    assert "not NAME" in refused(capsys, trained, "--expert", "x=much")
+    assert "--dispatch fewshot" in refused(capsys, trained, "--dispatch", "fewshot")
+    assert "--dispatch fewshot" in refused(capsys, trained, "--examples", "x.jsonl")
+    assert "chooses the weights" in refused(capsys, trained, "--expert", "x=1", "--dispatch", "prompt")
+    assert main(["generate", str(trained / "base"), "--expert", "gone.safetensors"]) == Exit.CHECKPOINT
+    words = [word for text in settings(trained, network__width=48) for word in ("--set", text)]
     assert main(["train", "--config", "tiny", "--out", str(trained / "other"), *words]) == Exit.USAGE
     assert "in the base" in capsys.readouterr().err
-    assert train(folder, trained / "log", train__max_steps=1) == Exit.DONE
-    words = [word for text in settings(folder) for word in ("--set", text)]
-    assert main(["train", "--config", str(folder / "base"), "--log", "memory=info", *words]) == Exit.USAGE
+    assert train(trained, trained / "log", train__max_steps=1) == Exit.DONE
+    words = [word for text in settings(trained) for word in ("--set", text)]
+    assert main(["train", "--config", str(trained / "base"), "--log", "memory=info", *words]) == Exit.USAGE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from neat.config.memory import Memory as Settings
 from neat.config.schema import Network
 from neat.errors import ConfigError
 from neat.model.attention import make_span
+from neat.model.cache import leaves
 from neat.model.init import initialise
 from neat.model.latent import LatentBlock
 from neat.model.losses import byte_loss
@@ -35,7 +37,9 @@ SHAPES = {
 
 
 def settings(**changes: Any) -> Settings:
-    base = {"variant": "mag", "layers": (1, 2), "heads": 2, "hidden": 6, "chunk": 4, "persistent": 2}
+    base: dict[str, Any] = {"variant": "mag", "layers": (1, 2), "heads": 2, "hidden": 6, "chunk": 4}
+    # Persistent pairs need a layer with attention.
+    base["persistent"] = 0 if changes.get("variant") == "lmm" else 2
     return Settings.model_validate(base | changes)
 
 
@@ -70,7 +74,7 @@ def test_a_layer_sees_its_own_past_only(variant: str) -> None:
     block = LatentBlock(whole(network(), memory=settings(variant=variant)), 0).double()
     scatter(block)
     document = torch.tensor([[0] * 7 + [1] * 9 + [-1] * 4])
-    span = make_span(document, 3, 8, 100.0, persistent=2)
+    span = make_span(document, 3, 8, 100.0, persistent=block.memory.settings.persistent)
     recall = make_recall(document, block.memory.settings, torch.float64)
     x = torch.randn(1, 20, 16, dtype=torch.float64)
     with torch.no_grad():
@@ -270,6 +274,23 @@ def test_it_stays_bounded_over_eight_thousand_patches(name: str, chunk: int) -> 
     assert float(told["memory/norm"]) < 100
 
 
+@pytest.mark.slow
+def test_its_norm_is_bounded_over_a_hundred_thousand_patches_of_a_stream() -> None:
+    memory = memory_alone(chunk=256, max_rate=0.3)
+    with torch.no_grad():
+        memory.gate_bias.copy_(torch.tensor([-5.0, 3.0, 9.0])[:, None])
+    cache, told, norms = memory.new_cache(1), dict[str, Tensor](), []
+    memory.probe = told.__setitem__
+    document = torch.zeros(1, 5000, dtype=torch.int32)
+    with torch.inference_mode():
+        for part in range(20):
+            x = KEYS[list(KEYS)[part % 3]]()[:, :5000]
+            memory(x, make_recall(document, memory.settings, x.dtype, cached=True), cache)
+            norms.append(float(told["memory/norm"]))
+    assert max(norms[-3:]) < 1.5 * max(norms[:3]) < 100
+    assert all(bool(torch.isfinite(leaf).all()) for _, leaf in leaves(cache))
+
+
 def test_without_its_bounds_it_diverges() -> None:
     """The test above sees divergence where there is some."""
     memory = memory_alone(chunk=16, max_rate=10.0, clip=0.0, gram=False)
@@ -304,11 +325,25 @@ def test_it_compiles_into_one_graph() -> None:
     assert memory.first.grad is not None and bool(memory.first.grad.any())
 
 
-def test_a_plan_counts_its_activations() -> None:
-    small = ["network.patches=true", "network.width=64", "network.heads=2", "network.kv_heads=2", "train.max_steps=3"]
-    plans = [plan(load("tiny", [*small, f"memory.variant={variant}"]).config) for variant in ("off", "mag")]
-    assert plans[1]["memory_bytes"]["activations"] > plans[0]["memory_bytes"]["activations"]
+def test_a_plan_counts_its_activations_and_what_recomputing_saves() -> None:
+    small = ["network.width=64", "network.heads=2", "network.kv_heads=2", "train.max_steps=3", "train.batch_bytes=1024"]
+    changes = ["memory.variant=off", "memory.variant=mag", "memory.recompute=true"]
+    plans = [plan(load("tiny", [*small, *changes[:1], *changes[1:num]]).config) for num in (1, 2, 3)]
+    off, kept, again = (found["memory_bytes"]["activations"] for found in plans)
+    assert off < again < kept and again - off < (kept - off) / 2
     assert plans[1]["parameters"]["memory"] > 0
+
+
+def test_recomputing_changes_no_gradient() -> None:
+    x, document = torch.randn(2, 19, 16), torch.tensor([[0] * 5 + [1] * 14, [0] * 17 + [-1] * 2])
+    gradients = []
+    for recompute in (False, True):
+        memory = memory_alone(recompute=recompute)
+        scatter(memory)
+        apply(memory, x, document).square().sum().backward()
+        gradients.append([parameter.grad for parameter in memory.parameters()])
+    for kept, again in zip(*gradients, strict=True):
+        assert kept is not None and again is not None and torch.equal(kept, again)
 
 
 def observe(memory: Memory, x: Tensor, document: Tensor | None = None) -> dict[str, float]:
@@ -346,7 +381,8 @@ def test_metrics_are_means_over_real_patches() -> None:
     x = torch.randn(1, 9, 16)
     told = observe(memory, x)
     assert told.keys() == {
-        f"memory/{name}" for name in ("surprise", "update_rate", "forgetting", "momentum", "rate", "norm")
+        f"memory/{name}"
+        for name in ("surprise", "update_rate", "forgetting", "momentum", "rate", "norm", "gate", "gate_entropy")
     }
     logits = (
         (F.linear(x, memory.gates) + memory.gate_bias.flatten())
@@ -360,7 +396,11 @@ def test_metrics_are_means_over_real_patches() -> None:
     assert 0 < told["memory/rate"] < 0.3 and told["memory/update_rate"] == 1.0
     padded = torch.cat((x, torch.randn(1, 7, 16) * 9), dim=1)
     again = observe(memory, padded, torch.tensor([[0] * 9 + [-1] * 7]))
-    for name in ("surprise", "forgetting", "momentum", "rate"):
+    gate = memory.project(x)[..., 48:].detach().sigmoid()
+    assert told["memory/gate"] == pytest.approx(float(gate.mean()), rel=1e-5)
+    coins = torch.distributions.Bernoulli(gate).entropy() / math.log(2)
+    assert told["memory/gate_entropy"] == pytest.approx(float(coins.mean()), rel=1e-5)
+    for name in ("surprise", "forgetting", "momentum", "rate", "gate", "gate_entropy"):
         assert again[f"memory/{name}"] == pytest.approx(told[f"memory/{name}"], rel=1e-5)
 
 
@@ -396,6 +436,7 @@ def test_later_applications_leave_the_memory_alone() -> None:
         ("memory.layers=[2, 2]", "names a layer twice"),
         ("memory.layers=[9]", "names layer 9"),
         ("memory.variant=titan", "memory.variant"),
+        ('memory={variant = "lmm", layers = [1, 2, 3], persistent = 2}', "needs attention"),
     ],
 )
 def test_settings_that_cannot_be(change: str, says: str) -> None:

@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::kneser_ney::STEPS_PER_NAT;
 use crate::folds::CrossFit;
 use crate::patch::{Patcher, Rule};
-use crate::{DataError, Result};
+use crate::{DataError, Document, Result};
 
 /// Largest distance between two entropies, in steps.
 const RANGE: i64 = 45_427;
@@ -33,8 +33,8 @@ pub struct Target {
 /// Entropies are those of the model that has not seen the document. The sample is chosen by the documents' hashes, so it
 /// does not depend on their order. `global` and `both` get a threshold (`both` with an increment of 0: the entropy must
 /// rise), `monotonic` an increment; the other rules have nothing to find and report the length they give.
-pub fn calibrate<D: AsRef<[u8]>>(models: &CrossFit, documents: &[D], target: Target) -> Result<Patcher> {
-    let sample = sample(documents, target.sample_bytes);
+pub fn calibrate(models: &CrossFit, documents: &[Document], target: Target) -> Result<Patcher> {
+    let (sample, folds) = sample(models, documents, target.sample_bytes);
     if sample.is_empty() {
         return Err(DataError::invalid("there is no text to calibrate patches on", ""));
     }
@@ -45,21 +45,31 @@ pub fn calibrate<D: AsRef<[u8]>>(models: &CrossFit, documents: &[D], target: Tar
     }
     let entropies: Vec<_> = sample
         .iter()
-        .map(|bytes| models.model(models.fold_of(bytes).map_or(0, |fold| fold + 1)).entropies(bytes))
+        .zip(folds)
+        .map(|(text, fold)| models.model(fold.map_or(0, |fold| fold + 1)).entropies(text))
         .collect();
     search(&patcher, &sample, &entropies, target.mean_length)
 }
 
-fn sample<D: AsRef<[u8]>>(documents: &[D], sample_bytes: usize) -> Vec<&[u8]> {
-    let mut chosen: Vec<_> = documents.iter().map(AsRef::as_ref).filter(|bytes| !bytes.is_empty()).collect();
-    chosen.sort_by_cached_key(|bytes| xxh3_64(bytes));
+/// The texts of the sample, and the fold that each belongs to.
+fn sample<'a>(
+    models: &CrossFit,
+    documents: &'a [Document],
+    sample_bytes: usize,
+) -> (Vec<&'a [u8]>, Vec<Option<u32>>) {
+    let mut chosen: Vec<_> = documents.iter().filter(|document| !document.is_empty()).collect();
+    chosen.sort_by_cached_key(|document| xxh3_64(&document.identity()));
     let mut taken = 0;
-    chosen.retain(|bytes| {
+    chosen.retain(|document| {
         let room = taken < sample_bytes.max(1);
-        taken += bytes.len();
+        taken += document.len();
         room
     });
-    chosen
+    let texts = chosen.into_iter().flat_map(|document| {
+        let fold = models.fold_of(&document.identity());
+        document.texts().map(move |text| (&document.bytes[text], fold))
+    });
+    texts.filter(|(text, _)| !text.is_empty()).unzip()
 }
 
 fn search(patcher: &Patcher, sample: &[&[u8]], entropies: &[Vec<f32>], wanted: f64) -> Result<Patcher> {

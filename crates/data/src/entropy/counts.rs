@@ -7,7 +7,7 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
-use crate::{DataError, Result};
+use crate::{DataError, Document, Result};
 
 /// Bits of a symbol: 256 bytes and the one before the document.
 pub(crate) const SYMBOL_BITS: u32 = 9;
@@ -172,9 +172,10 @@ fn radix_sort(keys: &mut Vec<u64>) {
     }
 }
 
-/// Counts documents in `buckets` separate sums on up to `threads` threads; `bucket_of` gets a document's index and bytes.
+/// Counts documents in `buckets` separate sums on up to `threads` threads; `bucket_of` gets a document's index and
+/// identity. Each text between images is counted as a document of its own.
 pub(crate) fn count_documents(
-    documents: impl Iterator<Item = Result<Vec<u8>>>,
+    documents: impl Iterator<Item = Result<Document>>,
     order: usize,
     buckets: usize,
     threads: usize,
@@ -205,9 +206,16 @@ pub(crate) fn count_documents(
                     "lower `ngram.limit_bytes`",
                 ));
             }
-            let bucket = bucket_of(index, &document);
-            // A worker that is gone has panicked; joining it below reports that.
-            let _ = senders[bucket % workers].send((bucket, document));
+            let bucket = bucket_of(index, &document.identity());
+            let send = |text: Vec<u8>| {
+                // A worker that is gone has panicked; joining it below reports that.
+                let _ = senders[bucket % workers].send((bucket, text));
+            };
+            if document.images.is_empty() {
+                send(document.bytes);
+            } else {
+                document.texts().for_each(|text| send(document.bytes[text].to_vec()));
+            }
         }
         drop(senders);
         let mut counted: Vec<_> = handles.into_iter().map(|handle| join(handle).into_iter()).collect();

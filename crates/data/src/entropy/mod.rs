@@ -16,7 +16,7 @@ pub use calibrate::{Target, calibrate};
 pub(crate) use counts::{Counts, count_documents};
 
 use crate::patch::Patcher;
-use crate::{DataError, Result};
+use crate::{DataError, Document, Result};
 use counts::{MAX_ORDER, SYMBOL_BITS, first_context, push};
 use kneser_ney::{Level, STEPS_PER_NAT, Smoothed};
 use table::{ContextIndex, EntropyTable, WORD};
@@ -41,13 +41,13 @@ pub struct NgramModel {
 impl NgramModel {
     /// Trains on documents; `threads` = 0 takes one a core. The model does not depend on the order of the documents.
     pub fn train(
-        documents: impl IntoIterator<Item = Result<Vec<u8>>>,
+        documents: impl IntoIterator<Item = Result<impl Into<Document>>>,
         order: usize,
         threads: usize,
     ) -> Result<Self> {
         let threads = num_threads(threads);
-        let parts =
-            count_documents(documents.into_iter(), order, threads, threads, |index, _| index % threads)?;
+        let documents = documents.into_iter().map(|document| document.map(Into::into));
+        let parts = count_documents(documents, order, threads, threads, |index, _| index % threads)?;
         Self::from_counts(&Counts::sum(parts), order)
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::{Compression, Format, RowText, Rows, ScanSink, compress, detect, jsonl, parquet, place};
-use super::{Fault, local::io_error};
+use super::{Fault, Fields, ImageRule, local::io_error};
 use crate::{DataError, Result};
 
 /// Names listed at most.
@@ -27,6 +27,8 @@ pub struct Inspection {
     pub documents: u64,
     /// Bytes of text.
     pub bytes: u64,
+    /// Images between them.
+    pub images: u64,
     /// Field or column names: in their order for Parquet, sorted for JSON, none for text.
     pub columns: Vec<String>,
     /// Whether some row (JSON) or the schema (Parquet) has the text field.
@@ -86,7 +88,11 @@ struct Reader<'a> {
     stopped: Option<DataError>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn fields(&self) -> Fields<'a> {
+        Fields { text: self.field, images: ImageRule::Any }
+    }
+
     fn read(&mut self, path: &Path) -> Result<()> {
         let (format, compression) = detect(path)?;
         (self.report.format, self.report.compression) = (Some(format), Some(compression));
@@ -94,22 +100,24 @@ impl Reader<'_> {
             return self.read_parquet(path);
         }
         self.report.has_text_field = format == Format::Text;
-        let field = self.field;
-        super::scan(path, field, self).map(drop)
+        let fields = self.fields();
+        super::scan(path, fields, self).map(drop)
     }
 
     fn read_parquet(&mut self, path: &Path) -> Result<()> {
         (self.report.columns, self.report.rows) = parquet::outline(path)?;
         self.report.has_text_field = self.report.columns.iter().any(|name| name == self.field);
-        let entry = super::scan(path, self.field, self)?;
+        let fields = self.fields();
+        let entry = super::scan(path, fields, self)?;
         let mut reader = super::open(&entry, self.field)?;
         self.report.rows = 0;
         for (index, block) in entry.blocks.iter().enumerate() {
             self.tick()?;
             let rows: Rows = reader.load(index)?;
             for row in 0..rows.len() {
-                self.count(&rows.text(row, self.field));
-                if let Err(fault) = rows.text(row, self.field) {
+                let text = rows.text(row, fields);
+                self.count(&text);
+                if let Err(fault) = text {
                     let row = block.first_row + row as u64;
                     self.fault(path, row, place(Format::Parquet, row), &fault)?;
                 }
@@ -121,8 +129,9 @@ impl Reader<'_> {
     fn count(&mut self, text: &RowText<'_>) {
         self.report.rows += 1;
         if let Ok(Some(text)) = text {
-            self.report.documents += u64::from(!text.is_empty());
-            self.report.bytes += text.len() as u64;
+            self.report.documents += u64::from(text.len() > 0);
+            self.report.bytes += text.texts_len() as u64;
+            self.report.images += text.images.len() as u64;
         }
     }
 }

@@ -1,28 +1,33 @@
-//! The text field of a line of JSON: other fields are skipped without being built.
+//! The text and the images of a line of JSON: other fields are skipped without being built.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 
-use super::{Fault, RowText, strip_bom};
+use super::images::{self, IMAGES};
+use super::{Fault, Fields, RowText, strip_bom};
 
-/// The string that `line` holds under `field`; `None` for null and for a blank line.
+/// The string that `line` holds under `fields.text`, with its images; `None` for null and for a blank line.
 ///
 /// Invalid UTF-8, lone surrogates, a missing field and a value that is not a string are faults. Of a repeated
 /// field the last value counts, as in Python.
-pub(crate) fn text<'a>(line: &'a [u8], field: &str) -> RowText<'a> {
+pub(crate) fn text<'a>(line: &'a [u8], fields: Fields<'_>) -> RowText<'a> {
     let line = str::from_utf8(strip_bom(line)).map_err(|error| {
         Fault::Other(format!("invalid UTF-8 at byte {} of the line", error.valid_up_to()))
     })?;
     if line.trim_ascii().is_empty() {
         return Ok(None);
     }
-    match parse(line, field) {
-        Ok(Value::Text(text)) => Ok(Some(into_bytes(text))),
-        Ok(Value::Null) => Ok(None),
-        Ok(Value::Missing) => Err(Fault::Missing(keys(line))),
-        Err(error) => Err(Fault::Other(format!("not a JSON object with a string `{field}`: {error}"))),
+    match parse(line, fields.text) {
+        Ok(Object { text: Value::Text(text), images }) => {
+            images::assemble(into_bytes(text), images.as_ref(), fields.images).map(Some)
+        }
+        Ok(Object { text: Value::Null, .. }) => Ok(None),
+        Ok(Object { text: Value::Missing, .. }) => Err(Fault::Missing(keys(line))),
+        Err(error) => {
+            Err(Fault::Other(format!("not a JSON object with a string `{}`: {error}", fields.text)))
+        }
     }
 }
 
@@ -67,20 +72,26 @@ enum Value<'a> {
     Missing,
 }
 
-fn parse<'a>(line: &'a str, field: &str) -> serde_json::Result<Value<'a>> {
+/// The two fields that are kept.
+struct Object<'a> {
+    text: Value<'a>,
+    images: Option<serde_json::Value>,
+}
+
+fn parse<'a>(line: &'a str, field: &str) -> serde_json::Result<Object<'a>> {
     let mut deserializer = serde_json::Deserializer::from_str(line);
     let value = ObjectSeed { field }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
-/// Reads an object for the one field wanted.
+/// Reads an object for the fields wanted.
 struct ObjectSeed<'f> {
     field: &'f str,
 }
 
 impl<'de> DeserializeSeed<'de> for ObjectSeed<'_> {
-    type Value = Value<'de>;
+    type Value = Object<'de>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_map(self)
@@ -88,47 +99,58 @@ impl<'de> DeserializeSeed<'de> for ObjectSeed<'_> {
 }
 
 impl<'de> Visitor<'de> for ObjectSeed<'_> {
-    type Value = Value<'de>;
+    type Value = Object<'de>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = Value::Missing;
-        while let Some(wanted) = map.next_key_seed(KeySeed { field: self.field })? {
-            if wanted {
-                found = map.next_value_seed(TextSeed)?;
-            } else {
-                map.next_value::<IgnoredAny>()?;
+        let mut found = Object { text: Value::Missing, images: None };
+        while let Some(key) = map.next_key_seed(KeySeed { field: self.field })? {
+            match key {
+                Key::Text => found.text = map.next_value_seed(TextSeed)?,
+                Key::Images => found.images = Some(map.next_value()?),
+                Key::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(found)
     }
 }
 
-/// Compares a key with the field without keeping it.
+/// What a key names.
+enum Key {
+    Text,
+    Images,
+    Other,
+}
+
+/// Compares a key with the fields without keeping it.
 struct KeySeed<'f> {
     field: &'f str,
 }
 
 impl<'de> DeserializeSeed<'de> for KeySeed<'_> {
-    type Value = bool;
+    type Value = Key;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
 impl Visitor<'_> for KeySeed<'_> {
-    type Value = bool;
+    type Value = Key;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a field name")
     }
 
-    fn visit_str<E: Error>(self, key: &str) -> Result<bool, E> {
-        Ok(key == self.field)
+    fn visit_str<E: Error>(self, key: &str) -> Result<Key, E> {
+        Ok(match key {
+            _ if key == self.field => Key::Text,
+            IMAGES => Key::Images,
+            _ => Key::Other,
+        })
     }
 }
 
@@ -166,20 +188,26 @@ impl<'de> Visitor<'de> for TextSeed {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::{ImageRule, Text};
     use super::*;
 
+    const FIELDS: Fields<'_> = Fields { text: "text", images: ImageRule::Refuse };
+
     fn fault(line: &[u8]) -> String {
-        text(line, "text").unwrap_err().describe("text")
+        text(line, FIELDS).unwrap_err().describe("text")
     }
 
     #[test]
     fn the_field_is_found_among_others() {
         let line = br#" {"id": [1, {"text": "no"}], "text": "a\u00e9\n\ud83d\ude00", "meta": {"x": null}} "#;
-        assert_eq!(text(line, "text").unwrap().unwrap().as_ref(), "a\u{e9}\n\u{1f600}".as_bytes());
-        assert!(matches!(text(br#"{"text": "plain"}"#, "text"), Ok(Some(Cow::Borrowed(b"plain")))));
-        assert_eq!(text(br#"{"text": "1", "text": "2"}"#, "text").unwrap().unwrap().as_ref(), b"2");
-        assert!(matches!(text(br#"{"text": null}"#, "text"), Ok(None)));
-        assert!(matches!(text(b"  \r", "text"), Ok(None)));
+        assert_eq!(text(line, FIELDS).unwrap().unwrap().bytes.as_ref(), "a\u{e9}\n\u{1f600}".as_bytes());
+        assert!(matches!(
+            text(br#"{"text": "plain"}"#, FIELDS),
+            Ok(Some(Text { bytes: Cow::Borrowed(b"plain"), .. }))
+        ));
+        assert_eq!(text(br#"{"text": "1", "text": "2"}"#, FIELDS).unwrap().unwrap().bytes.as_ref(), b"2");
+        assert!(matches!(text(br#"{"text": null}"#, FIELDS), Ok(None)));
+        assert!(matches!(text(b"  \r", FIELDS), Ok(None)));
     }
 
     #[test]

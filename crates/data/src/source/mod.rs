@@ -5,6 +5,7 @@
 //! files decode from where they stand, so their blocks are best taken in sequence.
 
 mod compress;
+mod images;
 pub(crate) mod inspect;
 mod jsonl;
 mod local;
@@ -17,6 +18,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::document::{self, Document, Image, ImageShape};
 use crate::manifest::FileEntry;
 use crate::{DataError, Result};
 
@@ -55,8 +57,66 @@ impl Fault {
     }
 }
 
+/// What of a row is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Fields<'a> {
+    /// Name of the text.
+    pub(crate) text: &'a str,
+    /// What to do with images.
+    pub(crate) images: ImageRule,
+}
+
+/// What to do with the images of a row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ImageRule {
+    /// A row with images is a bad row.
+    Refuse,
+    /// All images must be of this shape.
+    Read(ImageShape),
+    /// Images of any shape: for looking into a file.
+    Any,
+}
+
+/// The text of a row with its images, as in [`Document`].
+#[derive(Debug, Clone)]
+pub(crate) struct Text<'a> {
+    pub(crate) bytes: Cow<'a, [u8]>,
+    pub(crate) images: Vec<Image>,
+}
+
+impl Text<'_> {
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes of text alone.
+    pub(crate) fn texts_len(&self) -> usize {
+        document::texts(&self.bytes, &self.images).map(|text| text.len()).sum()
+    }
+
+    pub(crate) fn identity(&self) -> Cow<'_, [u8]> {
+        document::identity(&self.bytes, &self.images)
+    }
+
+    pub(crate) fn into_document(self) -> Document {
+        Document { bytes: self.bytes.into_owned(), images: self.images }
+    }
+}
+
+impl<'a> From<Cow<'a, [u8]>> for Text<'a> {
+    fn from(bytes: Cow<'a, [u8]>) -> Self {
+        Self { bytes, images: Vec::new() }
+    }
+}
+
+impl From<Document> for Text<'_> {
+    fn from(document: Document) -> Self {
+        Self { bytes: document.bytes.into(), images: document.images }
+    }
+}
+
 /// The text of a row; `None` where it is null or the line is blank.
-pub(crate) type RowText<'a> = std::result::Result<Option<Cow<'a, [u8]>>, Fault>;
+pub(crate) type RowText<'a> = std::result::Result<Option<Text<'a>>, Fault>;
 
 /// The rows of one loaded block.
 pub(crate) enum Rows {
@@ -76,9 +136,9 @@ impl Rows {
     }
 
     /// The text of row `index` of the block.
-    pub(crate) fn text(&self, index: usize, field: &str) -> RowText<'_> {
+    pub(crate) fn text(&self, index: usize, fields: Fields<'_>) -> RowText<'_> {
         match self {
-            Self::Records(records) => records.text(index, field),
+            Self::Records(records) => records.text(index, fields),
             Self::Column(column) => column.text(index),
         }
     }
@@ -101,11 +161,11 @@ pub(crate) trait ScanSink {
 }
 
 /// Reads a file through once and tables its blocks.
-pub(crate) fn scan(path: &Path, field: &str, sink: &mut dyn ScanSink) -> Result<FileEntry> {
+pub(crate) fn scan(path: &Path, fields: Fields<'_>, sink: &mut dyn ScanSink) -> Result<FileEntry> {
     let (format, compression) = detect(path)?;
     match format {
-        Format::Parquet => parquet::scan(path, field),
-        Format::Jsonl | Format::Text => records::scan(path, format, compression, field, sink),
+        Format::Parquet => parquet::scan(path, fields),
+        Format::Jsonl | Format::Text => records::scan(path, format, compression, fields, sink),
     }
 }
 

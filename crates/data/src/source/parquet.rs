@@ -21,8 +21,9 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, FileReader, Length, SerializedFileReader};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::images::IMAGES;
 use super::local::io_error;
-use super::{BlockReader, Compression, Fault, Format, RowText, Rows};
+use super::{BlockReader, Compression, Fault, Fields, Format, ImageRule, RowText, Rows};
 use crate::manifest::{Block, FileEntry};
 use crate::{DataError, Result};
 
@@ -113,7 +114,7 @@ impl Column {
     pub(crate) fn text(&self, index: usize) -> RowText<'_> {
         let Some(value) = &self.values[index] else { return Ok(None) };
         match str::from_utf8(value.data()) {
-            Ok(text) => Ok(Some(Cow::Borrowed(text.as_bytes()))),
+            Ok(text) => Ok(Some(Cow::Borrowed(text.as_bytes()).into())),
             Err(error) => {
                 Err(Fault::Other(format!("invalid UTF-8 at byte {} of the text", error.valid_up_to())))
             }
@@ -245,8 +246,16 @@ pub(crate) fn outline(path: &Path) -> Result<(Vec<String>, u64)> {
 }
 
 /// Tables the row groups from the footer; the text itself is not read.
-pub(crate) fn scan(path: &Path, field: &str) -> Result<FileEntry> {
-    let reader = ParquetReader::new(path, field)?;
+pub(crate) fn scan(path: &Path, fields: Fields<'_>) -> Result<FileEntry> {
+    let reader = ParquetReader::new(path, fields.text)?;
+    if matches!(fields.images, ImageRule::Read(_))
+        && columns(reader.metadata()).iter().any(|name| name == IMAGES)
+    {
+        return Err(DataError::invalid(
+            format!("`{}` has a column `{IMAGES}`", path.display()),
+            "images are read from JSON lines only; write the rows as JSON lines",
+        ));
+    }
     let file_bytes = reader_length(path)?;
     let mut blocks = Vec::with_capacity(reader.metadata().num_row_groups());
     let mut rows = 0;

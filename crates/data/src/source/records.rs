@@ -1,5 +1,6 @@
 //! Files that are read from front to back: lines of JSON and pieces of text, in blocks of about a mebibyte.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,9 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::local::io_error;
 use super::text::{PIECE_BYTES, piece_length};
-use super::{BlockReader, Compression, Fault, Format, RowText, Rows, ScanSink, compress, jsonl, place};
+use super::{
+    BlockReader, Compression, Fault, Fields, Format, RowText, Rows, ScanSink, compress, jsonl, place,
+};
 use crate::manifest::{Block, FileEntry};
 use crate::{DataError, Result};
 
@@ -37,12 +40,12 @@ impl Records {
         self.ends.len()
     }
 
-    pub(crate) fn text(&self, index: usize, field: &str) -> RowText<'_> {
+    pub(crate) fn text(&self, index: usize, fields: Fields<'_>) -> RowText<'_> {
         if self.too_long.contains(&index) {
             return Err(too_long());
         }
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        row_text(self.format, &self.bytes[start..self.ends[index]], field)
+        row_text(self.format, &self.bytes[start..self.ends[index]], fields)
     }
 }
 
@@ -50,11 +53,11 @@ fn too_long() -> Fault {
     Fault::Other(format!("the line is longer than {} MiB", MAX_LINE_BYTES >> 20))
 }
 
-fn row_text<'a>(format: Format, record: &'a [u8], field: &str) -> RowText<'a> {
+fn row_text<'a>(format: Format, record: &'a [u8], fields: Fields<'_>) -> RowText<'a> {
     match format {
-        Format::Jsonl => jsonl::text(record, field),
+        Format::Jsonl => jsonl::text(record, fields),
         Format::Text | Format::Parquet => match str::from_utf8(record) {
-            Ok(text) => Ok((!text.is_empty()).then_some(text.as_bytes().into())),
+            Ok(text) => Ok((!text.is_empty()).then(|| Cow::Borrowed(text.as_bytes()).into())),
             Err(error) => {
                 Err(Fault::Other(format!("invalid UTF-8 at byte {} of the piece", error.valid_up_to())))
             }
@@ -138,14 +141,14 @@ pub(crate) fn scan(
     path: &Path,
     format: Format,
     compression: Compression,
-    field: &str,
+    fields: Fields<'_>,
     sink: &mut dyn ScanSink,
 ) -> Result<FileEntry> {
     let file_bytes = std::fs::metadata(path).map_err(|error| io_error(path, &error))?.len();
     let mut scan = Scan {
         path,
         format,
-        field,
+        fields,
         sink,
         blocks: vec![Block::default()],
         hash: Xxh3::new(),
@@ -187,7 +190,7 @@ pub(crate) fn scan(
 struct Scan<'a> {
     path: &'a Path,
     format: Format,
-    field: &'a str,
+    fields: Fields<'a>,
     sink: &'a mut dyn ScanSink,
     blocks: Vec<Block>,
     hash: Xxh3,
@@ -205,10 +208,10 @@ impl Scan<'_> {
         self.hash.update(record);
         self.hash.update(b"\n");
         self.extend_table(row, taken)?;
-        let text = if taken.too_long { Err(too_long()) } else { row_text(self.format, record, self.field) };
+        let text = if taken.too_long { Err(too_long()) } else { row_text(self.format, record, self.fields) };
         self.sink.row(record, &text);
         match text {
-            Ok(Some(text)) if !text.is_empty() => {
+            Ok(Some(text)) if text.len() > 0 => {
                 self.documents += 1;
                 self.text_bytes += text.len() as u64;
                 self.release()
@@ -233,7 +236,7 @@ impl Scan<'_> {
     }
 
     fn no_such_field(&self) -> DataError {
-        super::no_such_field(self.path, "field", self.field, self.keys.as_deref().unwrap_or_default())
+        super::no_such_field(self.path, "field", self.fields.text, self.keys.as_deref().unwrap_or_default())
     }
 
     fn extend_table(&mut self, row: u64, taken: Taken) -> Result<()> {

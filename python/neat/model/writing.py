@@ -1,0 +1,96 @@
+"""Writing text: a byte is drawn, read, and the next one is drawn from what it changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from neat.errors import UsageError
+from neat.model.sampling import sample_bytes
+from neat.model.state import State
+from neat.model.vocabulary import NUM_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How bytes are chosen and when to end; see `TextModel.generate`."""
+
+    max_bytes: int
+    seed: int | None
+    temperature: float
+    top_p: float
+    stop: tuple[bytes, ...]
+
+    def start(self, state: State) -> None:
+        """Starts the choices of a state, unless it goes on with its own."""
+        if self.seed is not None or state.choices is None:
+            state.seed(self.seed or 0)
+
+    def draw(self, state: State, rows: Sequence[int]) -> list[int]:
+        """The next byte of some rows; that an image begins is not among the choices."""
+        assert state.choices is not None
+        generators = [state.choices[row] for row in rows]
+        return sample_bytes(state.logits[list(rows), :NUM_BYTES], self.temperature, self.top_p, generators)
+
+    def end(self, text: bytearray, new: int) -> int:
+        """Where a stop text begins in `text`, when one ends in its last `new` bytes; else -1."""
+        found = (text.find(stop, max(0, len(text) - new - len(stop) + 1)) for stop in self.stop)
+        return min((at for at in found if at >= 0), default=-1)
+
+
+def write(state: State, prompt: bytes, sampling: Sampling) -> Iterator[bytes]:
+    """Goes on with the one text of `state`, piece by piece."""
+    sampling.start(state)
+    state.read([prompt])
+    pending = bytearray()
+    held = max((len(text) for text in sampling.stop), default=1) - 1
+    for _ in range(sampling.max_bytes):
+        pending += bytes(sampling.draw(state, [0]))
+        state.read([bytes(pending[-1:])])
+        ended = sampling.end(pending, 1)
+        if ended >= 0:
+            yield bytes(pending[:ended])
+            return
+        # What could be the beginning of a stop text is held back until it is clear that it is not.
+        ready = len(pending) - held
+        if ready > 0:
+            yield bytes(pending[:ready])
+            del pending[:ready]
+    if pending:
+        yield bytes(pending)
+
+
+def write_all(state: State, prompts: Sequence[bytes], sampling: Sampling) -> list[bytes]:
+    """Goes on with every text of `state`; one that has ended waits for the others."""
+    sampling.start(state)
+    state.read(prompts)
+    written = [bytearray() for _ in prompts]
+    going = list(range(len(prompts)))
+    for _ in range(sampling.max_bytes):
+        new = [b""] * len(prompts)
+        for row, byte in zip(going, sampling.draw(state, going), strict=True):
+            new[row] = bytes([byte])
+            written[row].append(byte)
+        state.read(new)
+        for row in going:
+            ended = sampling.end(written[row], 1)
+            if ended >= 0:
+                del written[row][ended:]
+                new[row] = b""
+        going = [row for row in going if new[row]]
+        if not going:
+            break
+    return [bytes(text) for text in written]
+
+
+def check_sampling(temperature: float, top_p: float, stop: Sequence[bytes]) -> None:
+    """Raises `UsageError` for what cannot be sampled with."""
+    if not 0 <= temperature < math.inf:
+        raise UsageError(
+            f"a temperature of {temperature} is not possible", hint="0 takes the likeliest byte, 1 samples"
+        )
+    if not 0 < top_p <= 1:
+        raise UsageError(f"a top_p of {top_p} is not possible", hint="it lies above 0 and is at most 1")
+    if not all(stop):
+        raise UsageError("a stop text is empty", hint="leave it out to write until max_bytes")
