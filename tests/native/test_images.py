@@ -85,7 +85,7 @@ def opens(rule: str, stream: list[Symbol], position: int) -> bool:
     if text is None:
         return True
     plain = preparer(rule, images=False)
-    # The start of a byte does not depend on what follows it.
+    # The start of a byte depends neither on what follows it nor on whether it is a byte or begins an image.
     return bool(plain.starts(text)[-1])
 
 

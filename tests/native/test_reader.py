@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ def in_pieces(reader: Reader, pieces: list[bytes]) -> tuple[Arrays, Reader]:
 def pieces_of(text: bytes, cuts: list[int]) -> list[bytes]:
     """The text cut at the given places."""
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    return [text[start:stop] for start, stop in zip(places[:-1], places[1:], strict=True)]
+    return [text[start:stop] for start, stop in pairwise(places)]
 
 
 @pytest.mark.parametrize("rule", RULES)

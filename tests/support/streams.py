@@ -59,7 +59,7 @@ def _padded(x: Tensor, size: int, fill: float) -> Tensor:
 
 
 def read_in_chunks(model: NeatModel, batch: Batch, cuts: Sequence[Sequence[int]], cache: Cache) -> Tensor:
-    """Logits of all positions, [B, N, 256], each chunk read on from the one before.
+    """Logits of all positions, [B, N, V], each chunk read on from the one before.
 
     Args:
         model: The network.
@@ -68,7 +68,7 @@ def read_in_chunks(model: NeatModel, batch: Batch, cuts: Sequence[Sequence[int]]
         cache: Continued.
     """
     at = [0] * batch.num_rows
-    logits = torch.zeros(*batch.ids.shape, 256, dtype=model.head.weight.dtype)
+    logits = torch.zeros(*batch.ids.shape, model.head.out_features, dtype=model.head.weight.dtype)
     for stops in cuts:
         if list(stops) == at:
             continue

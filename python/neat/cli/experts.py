@@ -88,7 +88,7 @@ def _by_examples(model: TextModel, arguments: argparse.Namespace, names: list[st
     stop = os.fsencode(arguments.stop[0]) if arguments.stop else config.expert.stop.encode()
     examples = read_questions([arguments.examples], config)
     longest = max(len(example.answer) for example in examples) + len(stop)
-    return by_examples(model, names, examples, stop=stop, max_answer_bytes=longest, seed=arguments.seed)
+    return by_examples(model, names, examples, stop=stop, max_answer_bytes=longest, seed=arguments.seed or 0)
 
 
 def _items(text: str) -> list[str]:

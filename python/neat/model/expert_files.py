@@ -56,6 +56,16 @@ def weights_digest(model: NeatModel) -> str:
     return found.hexdigest()
 
 
+def network_digest(model: NeatModel) -> str:
+    """Digest of what a network computes with: its weights and, in a mixture, the adapted matrices.
+
+    It names the owner of a state: what one mixture has read means nothing to another one or to the base.
+    """
+    sites = model.experts.sites if model.experts is not None else ()
+    adapted = [tensor for site in sites for tensor in (site.merged, site.offsets) if tensor is not None]
+    return f"{weights_digest(model)}+{digest(*adapted)}" if adapted else weights_digest(model)
+
+
 def write(path: Path, content: ExpertFile) -> None:
     """Puts the file in place in one step.
 

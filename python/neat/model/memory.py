@@ -82,7 +82,7 @@ class Memory(nn.Module):
         self.probe: Probe | None = None
 
     def forward(self, x: Tensor, recall: Recall, cache: Cache | None = None) -> Tensor:
-        """Reads and writes, in this order of rows: from a fresh memory, or from where `cache` stopped."""
+        """Writes each patch and answers its query; from a fresh memory, or from where the streams of `cache` stand."""
         width = x.shape[-1]
         mixed, gate = self.project(x).split((3 * width, width), dim=-1)
         with torch.autocast(x.device.type, enabled=False):

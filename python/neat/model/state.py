@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -139,6 +140,19 @@ class State:
         self.logits = self.logits.index_copy(0, places, fresh.logits)
         for row, progress in zip(chosen, fresh.texts, strict=True):
             self.texts[row] = progress
+
+    def save(self, path: str | Path) -> None:
+        """Writes all of it to a file, for `TextModel.load_state`.
+
+        Raises:
+            UsageError: Nothing has been read yet.
+            CheckpointError: The file cannot be written.
+        """
+        from neat.model.state_file import save_state  # it makes states itself
+
+        if not bool(self.logits.isfinite().all()):
+            raise UsageError("a text that has not begun cannot be saved", hint="read something first, be it nothing")
+        save_state(self, path)
 
     def seed(self, seed: int) -> None:
         """Starts the random choices: row r draws from `seed` + r."""

@@ -28,6 +28,7 @@ from neat.model.losses import NATS_PER_BIT, byte_loss
 from neat.model.neat import NeatModel
 from neat.model.reading import Window
 from neat.model.state import POSITIONS_PER_PASS, State
+from neat.model.state_file import load_state
 from neat.model.writing import Sampling, check_sampling, write, write_all
 
 
@@ -193,6 +194,10 @@ class TextModel:
         """The state of `rows` texts before their first byte."""
         return State(self, rows)
 
+    def load_state(self, path: str | Path, rows: int | None = None) -> State:
+        """The texts that `State.save` wrote, see `neat.model.state_file.load_state`."""
+        return load_state(self, path, rows)
+
     def generate(
         self,
         prompt: bytes = b"",
@@ -219,7 +224,7 @@ class TextModel:
             UsageError: A value is out of its range.
         """
         check_sampling(temperature, top_p, stop)
-        state = self.new_state() if state is None else state
+        state = self.new_state() if state is None else self._own(state)
         if state.num_rows != 1:
             raise UsageError(f"a state of {state.num_rows} rows cannot go on as one text", hint="select one of them")
         return write(state, prompt, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
@@ -242,8 +247,15 @@ class TextModel:
         check_sampling(temperature, top_p, stop)
         if not prompts:
             return []
-        state = self.new_state(len(prompts)) if state is None else state
+        state = self.new_state(len(prompts)) if state is None else self._own(state)
         return write_all(state, prompts, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
+
+    def _own(self, state: State) -> State:
+        if state.model.network is not self.network:
+            raise UsageError(
+                "the state belongs to another model", hint="a mixture of experts and its base have states of their own"
+            )
+        return state
 
     def _spans(self, document: Document, *, include_next: bool) -> list[tuple[int, int, int]]:
         spans = self.preparer.spans(document, self.window, self.patch_slots, self.window // 2)

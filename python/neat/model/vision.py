@@ -8,6 +8,10 @@ nothing here touches a position that is not an image code, and a batch without `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +20,8 @@ from neat.config.schema import Config
 from neat.model.batch import Batch
 from neat.model.codec import make_codec
 from neat.model.layers import FeedForward, rms_norm
+
+Pixels = npt.NDArray[np.uint8]
 
 
 class ImageParts(nn.Module):
@@ -29,6 +35,7 @@ class ImageParts(nn.Module):
     def __init__(self, config: Config, width: int) -> None:
         super().__init__()
         vision = config.vision
+        self.settings = vision
         # Frozen: a codebook that learns with the discrepancy loss would pull all codes together.
         self.codec = make_codec(vision)
         codes, code_width = self.codec.codebook.shape
@@ -38,6 +45,22 @@ class ImageParts(nn.Module):
     def codebook(self) -> Tensor:
         """The entries as the network sees them, [K, C]: see `standardised`."""
         return standardised(self.codec.codebook)
+
+    @torch.no_grad()
+    def pixels(self, codes: Sequence[int]) -> Pixels:
+        """RGB pixels of the image of these codes, uint8 [H, H, 3]."""
+        book = self.codec.codebook
+        drawn = self.codec.decode(torch.tensor([codes], device=book.device))[0]
+        pixels: Pixels = (drawn.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        return pixels
+
+    @torch.no_grad()
+    def codes(self, pixels: Pixels) -> list[int]:
+        """Codes of an image of RGB pixels, uint8 [H, H, 3]."""
+        book = self.codec.codebook
+        image = torch.tensor(pixels).to(book.device, book.dtype).permute(2, 0, 1) / 255
+        found: list[int] = self.codec.encode(image[None])[0].tolist()
+        return found
 
     def embed(self, batch: Batch) -> Tensor | None:
         """Vectors for the positions that hold a code, [B, N, E], arbitrary elsewhere; None for a batch without."""

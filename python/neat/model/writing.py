@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from neat.errors import UsageError
 from neat.model.sampling import sample_bytes
 from neat.model.state import State
+from neat.model.vocabulary import NUM_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,10 @@ class Sampling:
             state.seed(self.seed or 0)
 
     def draw(self, state: State, rows: Sequence[int]) -> list[int]:
-        """The next byte of some rows."""
+        """The next byte of some rows; that an image begins is not among the choices."""
         assert state.choices is not None
         generators = [state.choices[row] for row in rows]
-        return sample_bytes(state.logits[list(rows)], self.temperature, self.top_p, generators)
+        return sample_bytes(state.logits[list(rows), :NUM_BYTES], self.temperature, self.top_p, generators)
 
     def end(self, text: bytearray, new: int) -> int:
         """Where a stop text begins in `text`, when one ends in its last `new` bytes; else -1."""

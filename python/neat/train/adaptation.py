@@ -21,7 +21,6 @@ from neat.events.rundir import Run, open_run
 from neat.events.writer import EventWriter
 from neat.model import expert_files
 from neat.model.expert_files import ExpertFile
-from neat.model.text import TextModel
 from neat.optim import schedule
 from neat.train import checkpoint
 from neat.train.device import Placement, place
@@ -29,6 +28,7 @@ from neat.train.dispatcher import DispatcherTask
 from neat.train.display import Display
 from neat.train.expert import ExpertTask
 from neat.train.loading import load_all, read_config
+from neat.train.report import stopped_early
 from neat.train.signals import StopRequest
 from neat.train.storage import Storage
 
@@ -80,12 +80,15 @@ def run(config: Config, path: Path) -> int:
     """
     config = adopt(config, base_config(config.expert.base))
     with open_run(path, config) as directory, directory.events() as events, StopRequest() as stop:
-        placement = place(config.runtime.model_copy(update={"compile": "off"}))
-        model = load_all(Path(config.expert.base), device=placement.device.type).model
-        kind: type[ExpertTask | DispatcherTask] = ExpertTask if config.train.mode == "expert" else DispatcherTask
-        task: Task = kind(config, model, placement)
+        try:
+            placement = place(config.runtime.model_copy(update={"compile": "off"}))
+            model = load_all(Path(config.expert.base), device=placement.device.type).model
+            kind: type[ExpertTask | DispatcherTask] = ExpertTask if config.train.mode == "expert" else DispatcherTask
+            task: Task = kind(config, model, placement)
+        except KeyboardInterrupt:
+            return stopped_early(events)
         stop.begin()
-        return Adaptation(config, task, model, placement, directory, events).run(stop)
+        return Adaptation(config, task, placement, directory, events).run(stop)
 
 
 class Adaptation:
@@ -94,7 +97,6 @@ class Adaptation:
     Args:
         config: The whole configuration.
         task: What is trained.
-        model: The base.
         placement: Where it computes.
         directory: The run directory, locked.
         events: Its event writer.
@@ -104,12 +106,11 @@ class Adaptation:
         self,
         config: Config,
         task: Task,
-        model: TextModel,
         placement: Placement,
         directory: Run,
         events: EventWriter,
     ) -> None:
-        self.config, self.task, self.model, self.placement = config, task, model, placement
+        self.config, self.task, self.placement = config, task, placement
         self.directory, self.events, self.display = directory, events, Display()
         self.optimizer = torch.optim.Adam(list(task.parameters.values()), lr=config.expert.lr)
         self._start_adam()
@@ -132,6 +133,9 @@ class Adaptation:
         except NeatError as error:
             code = int(error.exit_code)
             self.events.write("end", self.step, reason=error.title, message=str(error), exit_code=code)
+            raise
+        except BaseException as error:
+            self.events.write("end", self.step, reason="internal error", message=f"{type(error).__name__}: {error}")
             raise
         return Exit.DONE
 

@@ -23,6 +23,9 @@ import torch
 from neat.config import Config, load
 from neat.config.schema import settings
 from neat.errors import NeatError
+from neat.model.codec import Shape, VQCodec, save_codec
+from neat.model.grammar import Grammar
+from neat.model.vocabulary import IMAGE_BEGINS
 from neat.profiling.plan import plan
 from neat.train import loop
 from neat.train.activation import MIB, Policy
@@ -101,6 +104,8 @@ def _texts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         )
     )
     (folder / "bad.jsonl").write_text(rows(0, 40) + "{\n")
+    (folder / "images.jsonl").write_text(illustrated(1, 40))
+    save_codec(VQCodec(Shape(codes=6, code_width=4, codec_width=4, image_size=8, grid=2)), folder / "codec.safetensors")
     with contextlib.chdir(folder):
         loop.run(configuration(("network.patches=false", "train.max_steps=80", "optim.lr=3e-2")), Path("base"))
         yield
@@ -114,6 +119,16 @@ def rows(seed: int, num: int) -> str:
         return " ".join(chooser.choices(WORDS, k=num))
 
     return "".join(json.dumps({"text": words(60 + 5 * (i % 9)), "other": words(50)}) + "\n" for i in range(num))
+
+
+def illustrated(seed: int, num: int) -> str:
+    """Documents with an image of 2 x 2 codes in their middle."""
+    chooser = random.Random(seed)
+    found = []
+    for _ in range(num):
+        text = " ".join(chooser.choices(WORDS, k=6)) + "\ufffc" + " ".join(chooser.choices(WORDS, k=40))
+        found.append(json.dumps({"text": text, "images": [[chooser.randrange(6) for _ in range(4)]]}) + "\n")
+    return "".join(found)
 
 
 def trained(config: Config) -> object:
@@ -170,6 +185,18 @@ def slots(config: Config) -> object:
     return [config.patch_slots(window) for window in config.train.windows]
 
 
+def drawings(config: Config) -> object:
+    """Where the images of a text begin when each begins as early as it may."""
+    place, begun = Grammar.start(config.vision), []
+    for number in range(2000):
+        if place.may_begin:
+            begun.append(number)
+        place = place.after(IMAGE_BEGINS if place.may_begin else 1)
+        if place.expects == "end":
+            place = place.end()[1]
+    return begun
+
+
 def decisions(config: Config) -> object:
     """What a policy turns off in twelve steps with rising and falling memory and patches of two and six bytes."""
     policy = Policy(config.activation, config.activation.components)
@@ -186,6 +213,12 @@ MEMORY = ("memory.variant=mag", "memory.heads=2", "memory.hidden=8", "memory.chu
 HALTING = ("recursion.depth=3", "recursion.halting=true")
 LARGE = ("data.sources=large.jsonl",)
 TWO = ('data.sources=["text.jsonl", "second.jsonl"]',)
+
+VISION = (
+    *("vision.on=true", "vision.codec=palette:6", "vision.codes=6", "vision.grid=2", "vision.head_ffn_width=16"),
+    *("data.sources=images.jsonl", "data.validation=[]"),
+)
+FILE = (*VISION, "vision.codec=codec.safetensors", "vision.code_width=4", "vision.codec_width=4", "vision.image_size=8")
 
 EXPERT = (
     *("train.mode=expert", "expert.base=base", "expert.name=probe", "data.sources=questions.jsonl"),
@@ -238,6 +271,19 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "network.hash_rows": Probe("64", trained),
     "network.smear": Probe("false", trained),
     "network.ngram_features": Probe("false", trained),
+    "vision.on": Probe("true", trained, ("vision.codec=palette:6", "vision.codes=6", "vision.grid=2")),
+    "vision.codec": Probe("missing.safetensors", trained, VISION),
+    "vision.codes": Probe("7", trained, FILE),
+    "vision.code_width": Probe("5", trained, FILE),
+    "vision.codec_width": Probe("5", trained, FILE),
+    "vision.image_size": Probe("16", trained, FILE),
+    "vision.grid": Probe("4", trained, VISION),
+    "vision.head_layers": Probe("1", trained, VISION),
+    "vision.head_ffn_width": Probe("24", trained, VISION),
+    "vision.loss_weight": Probe("0.5", trained, VISION),
+    "vision.discrepancy_weight": Probe("0.5", trained, VISION),
+    "vision.max_images": Probe("2", drawings),
+    "vision.min_gap": Probe("3", drawings),
     "expert.count": Probe("2", trained),
     "expert.dispatcher_width": Probe("32", trained, ("expert.count=1",)),
     "expert.name": Probe("other", trained, EXPERT),

@@ -115,6 +115,23 @@ def test_a_failure_in_either_pass_leaves_the_base(model: TextModel) -> None:
     assert torch.equal(model.log_probs([PROMPT])[0], base)
 
 
+def test_states_belong_to_the_mixture_that_has_read(model: TextModel, tmp_path: Path) -> None:
+    adapted, again = model.with_experts({"one": 1.0}), model.with_experts({"one": 1.0})
+    state = adapted.new_state()
+    first = b"".join(adapted.generate(PROMPT, max_bytes=6, temperature=0.0, state=state))
+    state.save(tmp_path / "state")
+    whole = b"".join(adapted.generate(PROMPT, max_bytes=9, temperature=0.0))
+    loaded = again.load_state(tmp_path / "state")
+    assert first + b"".join(again.generate(max_bytes=3, temperature=0.0, state=loaded)) == whole
+    for other in (model, model.with_experts({"one": 0.9}), model.with_experts({"two": 1.0})):
+        with pytest.raises(CheckpointError, match="belongs to another model"):
+            other.load_state(tmp_path / "state")
+        with pytest.raises(UsageError, match="belongs to another model"):
+            other.generate(max_bytes=3, state=state)
+        with pytest.raises(UsageError, match="belongs to another model"):
+            other.generate_batch([b""], max_bytes=3, state=state)
+
+
 def test_no_expert_is_the_base_itself(model: TextModel) -> None:
     assert model.with_experts({}) is model
 

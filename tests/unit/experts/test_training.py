@@ -16,18 +16,20 @@ from support.text import prose, text_model
 import neat
 from neat.config.adopt import adopt
 from neat.config.load import load
-from neat.config.schema import Network
+from neat.config.schema import Config, Network
 from neat.data.questions import Question
 from neat.errors import CheckpointError, ConfigError, DataError, Exit, UsageError
 from neat.events.reader import read_events
 from neat.model import expert_files
 from neat.model.answers import Written, answer_log_probs, answer_rows, write_answers
 from neat.model.expert_files import add_expert, weights_digest
-from neat.train import checkpoint
+from neat.train import adaptation, checkpoint
 from neat.train.adaptation import base_config
 from neat.train.device import place
 from neat.train.expert import ExpertTask
+from neat.train.loading import read_config
 from neat.train.loop import run
+from neat.train.signals import StopRequest
 
 
 @pytest.mark.parametrize("method", ["reinforce", "cross_entropy"])
@@ -40,7 +42,7 @@ def test_a_run_leaves_a_file_that_the_base_can_use(folder: Path, tmp_path: Path,
     assert file.names == (method,) and file.base == weights_digest(before.network)
     assert file.facts["method"] == method
     assert bool(file.tensors["offsets"].any())
-    assert float(file.facts["accuracy"]) == 1.0
+    assert float(file.facts["base_accuracy"]) < float(file.facts["accuracy"]) == 1.0
     model = neat.load(folder / "base", device="cpu")
     assert method in model.installed
     assert add_expert(model.network, path) == method
@@ -82,6 +84,50 @@ def test_a_run_that_lost_its_last_steps_ends_as_if_nothing_had_happened(folder: 
     assert torch.equal(files[0].tensors["offsets"], files[1].tensors["offsets"]) and files[0].facts == files[1].facts
     steps = [event.step for event in read_events(broken / "events.jsonl") if event.type == "step"]
     assert steps == [1, 2, 3, 4, 3, 4]
+
+
+class AfterTwo(StopRequest):
+    """A person who asks to stop during the second step."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        super().__init__()
+
+    @property
+    def requested(self) -> bool:
+        self.asked += 1
+        return self.asked > 2
+
+    @requested.setter
+    def requested(self, value: bool) -> None:
+        del value
+
+
+def test_a_stop_request_is_met_after_the_step(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = expert_config(folder, checkpoint__every_steps=100)
+    run(changed, tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(adaptation, "StopRequest", AfterTwo)
+        assert run(changed, tmp_path / "run") == Exit.STOPPED
+    events = list(read_events(tmp_path / "run" / "events.jsonl"))
+    assert (events[-1].type, events[-1].step, events[-1].data["exit_code"]) == ("end", 2, 75)
+    assert run(changed, tmp_path / "run") == Exit.DONE
+    assert torch.equal(vectors(tmp_path / "run"), vectors(tmp_path / "whole"))
+
+
+def test_a_base_with_room_for_experts_takes_them_too(folder: Path, tmp_path: Path) -> None:
+    base = read_config(checkpoint.find(folder / "base"))
+    values = base.model_dump()
+    values["expert"]["count"], values["train"]["max_steps"] = 2, 3
+    assert run(Config.model_validate(values), tmp_path / "base") == Exit.DONE
+    model = neat.load(tmp_path / "base", device="cpu")
+    assert model.network.experts is not None and model.network.experts.vectors.shape == (2, 32)
+    changes: dict[str, object] = {"expert__base": str(tmp_path / "base"), "expert__method": "cross_entropy"}
+    config = load(tmp_path / "base", settings(folder, **changes)).config
+    assert run(config, tmp_path / "run") == Exit.DONE
+    assert model.add_expert(tmp_path / "run" / "expert-x.safetensors") == "x"
+    assert model.network.experts.vectors.shape == (2, 32) and bool(model.network.experts.vectors[0].any())
+    assert not model.network.experts.vectors[1].any()
 
 
 def test_an_expert_of_other_weights_is_refused_with_both_digests(folder: Path, tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.networks import NETWORKS, PATCHED, network, scattered
+from support.networks import NETWORKS, PATCHED, network, scatter, scattered, whole
 from support.streams import chunk, read_in_chunks
 from support.text import RULES, forward, noise, prose, rows
 
+from neat.config.load import load
 from neat.model.batch import Batch
 from neat.model.cache import fork, leaves, put, select
+from neat.model.neat import NeatModel
 
 TEXTS = [prose(5, 12)[:60], noise(3, 40), prose(6, 12)[:57], b"q"]
 LENGTHS = [len(text) for text in TEXTS]
@@ -120,3 +122,38 @@ def test_what_a_cache_holds_does_not_grow() -> None:
     sizes = [value.shape for _, value in leaves(cache)]
     read_in_chunks(model, batch, cuts_of(1, 30), cache)
     assert [value.shape for _, value in leaves(cache)] == sizes
+
+
+SHRUNKEN = {
+    "tiny": ["network.hash_rows=97"],
+    "100m": [
+        *("network.width=48", "network.layers=3", "network.heads=2", "network.kv_heads=2", "network.ffn_width=32"),
+        *("network.local_width=24", "network.local_heads=2", "network.hash_rows=97", "network.window=6"),
+        *("network.encoder_ffn_width=16", "network.decoder_ffn_width=16", "network.local_window=9"),
+    ],
+}
+
+
+@pytest.mark.parametrize("preset", SHRUNKEN)
+def test_presets_in_float32(preset: str) -> None:
+    """The switches of a preset in the precision that a user has; 100m is made smaller and its windows shorter."""
+    config = load(preset, SHRUNKEN[preset]).config
+    model = NeatModel(config).eval()
+    scatter(model, std=0.2)
+    batch = rows(config.network, TEXTS, 64)
+    expected = forward(model, batch)
+    for positions in ((1, 5, 30), tuple(range(1, 64, 3))):
+        found = read_in_chunks(model, batch, cuts_of(*positions), model.new_cache(len(TEXTS)))
+        assert_same(found, expected, 1e-4)
+
+
+def test_positions_far_into_a_stream_stay_exact() -> None:
+    """In float32 the angle of position 260 000 is known to two digits; what is attended to depends on it to seven."""
+    shape = network(patches=False, window=8, hash_orders=(), ngram_features=False)
+    model = NeatModel(whole(shape)).eval()
+    scatter(model, std=0.3)
+    text = rows(shape, [prose(1, 6)[:30]], 31, "byte")
+    near, far = model.new_cache(1), model.new_cache(1)
+    far["latent"]["clock"]["length"] += 260_000
+    found = [read_in_chunks(model, text, [[12], [13], [30]], cache) for cache in (near, far)]
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-4)

@@ -19,6 +19,7 @@ from neat.config.memory import Memory as Settings
 from neat.config.schema import Network
 from neat.errors import ConfigError
 from neat.model.attention import make_span
+from neat.model.cache import leaves
 from neat.model.init import initialise
 from neat.model.latent import LatentBlock
 from neat.model.losses import byte_loss
@@ -271,6 +272,23 @@ def test_it_stays_bounded_over_eight_thousand_patches(name: str, chunk: int) -> 
         found = apply(memory, KEYS[name]())
     assert bool(torch.isfinite(found).all())
     assert float(told["memory/norm"]) < 100
+
+
+@pytest.mark.slow
+def test_its_norm_is_bounded_over_a_hundred_thousand_patches_of_a_stream() -> None:
+    memory = memory_alone(chunk=256, max_rate=0.3)
+    with torch.no_grad():
+        memory.gate_bias.copy_(torch.tensor([-5.0, 3.0, 9.0])[:, None])
+    cache, told, norms = memory.new_cache(1), dict[str, Tensor](), []
+    memory.probe = told.__setitem__
+    document = torch.zeros(1, 5000, dtype=torch.int32)
+    with torch.inference_mode():
+        for part in range(20):
+            x = KEYS[list(KEYS)[part % 3]]()[:, :5000]
+            memory(x, make_recall(document, memory.settings, x.dtype, cached=True), cache)
+            norms.append(float(told["memory/norm"]))
+    assert max(norms[-3:]) < 1.5 * max(norms[:3]) < 100
+    assert all(bool(torch.isfinite(leaf).all()) for _, leaf in leaves(cache))
 
 
 def test_without_its_bounds_it_diverges() -> None:

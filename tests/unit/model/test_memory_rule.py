@@ -108,7 +108,7 @@ def test_a_read_depends_on_its_document_up_to_its_patch(name: str) -> None:
 def test_forgetting_everything_empties_the_memory() -> None:
     fresh, writes = random_weights(HEADS, WIDTH, HIDDEN), random_writes(1, HEADS, NUM, WIDTH)
     nothing = torch.zeros_like(writes.rate)
-    gone = writes._replace(log_keep=torch.full_like(writes.rate, -30.0), rate=nothing)
+    gone = writes._replace(log_keep=torch.full_like(writes.rate, -torch.inf), rate=nothing)
     learned = whole_chunk(fresh, gone, PLAIN)
     assert float(learned.reads.abs().max()) < 1e-12
     assert max(float(layer.abs().max()) for layer in learned.state) < 1e-12
@@ -132,6 +132,18 @@ def test_long_chunks_with_strong_forgetting_are_finite_and_exact_in_float32() ->
     rough = Rule(0.3, False, 0.0, torch.float32)
     single = whole_chunk(Weights(*(w.float() for w in fresh)), Writes(*(t.float() for t in writes)), rough).reads
     torch.testing.assert_close(single.double(), exact, rtol=0, atol=1e-4)
+
+
+def test_products_in_half_precision_keep_weights_and_sums_in_full() -> None:
+    """What a GPU does; only the rounding of single products may differ."""
+    fresh, writes = random_weights(HEADS, WIDTH, HIDDEN), random_writes(1, HEADS, NUM, WIDTH)
+    single = (Weights(*(w.float() for w in fresh)), Writes(*(t.float() for t in writes)))
+    exact = whole_chunk(fresh, writes, RULES["clip"])
+    half = whole_chunk(*single, Rule(0.3, False, 0.0, torch.bfloat16))
+    assert half.reads.dtype == half.state.first.dtype == torch.float32
+    for mine, plain in ((half.reads, exact.reads), *zip(half.state, exact.state, strict=True)):
+        error = (mine.double() - plain).norm() / plain.norm()
+        assert 1e-5 < float(error) < 0.02
 
 
 @pytest.mark.parametrize("clip", [0.01, 0.5])

@@ -1,0 +1,106 @@
+"""The images of `neat generate`: PNG files named in the prompt, and files for what is drawn.
+
+In a prompt U+FFFC (OBJECT REPLACEMENT CHARACTER) stands for an image, as in the rows of training text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from neat.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from neat.model.document import Document
+    from neat.model.grammar import Image
+    from neat.model.vision import ImageParts
+
+MARK = "\ufffc".encode()
+
+
+def add_picture_options(parser: argparse.ArgumentParser) -> None:
+    """`--image` and `--images`."""
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PNG",
+        help="an image of the prompt, where U+FFFC stands in it; may be repeated",
+    )
+    parser.add_argument("--images", type=Path, metavar="DIR", help="write the images that are drawn to DIR, as PNG")
+
+
+def with_images(prompt: bytes, paths: Sequence[Path], vision: ImageParts) -> Document:
+    """The prompt with the images of `paths` in their places.
+
+    Raises:
+        UsageError: The prompt has another number of places.
+        DataError: A file is no image of the right size.
+    """
+    from neat import _native
+
+    texts = prompt.split(MARK)
+    if len(texts) - 1 != len(paths):
+        raise UsageError(
+            f"the prompt has {len(texts) - 1} places for images, --image names {len(paths)}",
+            hint="each U+FFFC in --prompt stands for one --image, in their order",
+        )
+    if not paths:
+        return prompt
+    parts: list[bytes | list[int]] = [texts[0]]
+    for path, text in zip(paths, texts[1:], strict=True):
+        parts += [_codes(path, vision), text]
+    return _native.Document(parts)
+
+
+def _codes(path: Path, vision: ImageParts) -> list[int]:
+    from neat.data.png import decode_png
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read the image {path}: {error.strerror}") from error
+    pixels = decode_png(data, str(path))
+    size = vision.codec.image_size
+    if pixels.shape[:2] != (size, size):
+        height, width = pixels.shape[:2]
+        raise DataError(f"{path} has {width} x {height} pixels", hint=f"this model reads {size} x {size}")
+    return vision.codes(pixels)
+
+
+class Pictures:
+    """Turns drawn images into files and marks in the text.
+
+    Args:
+        vision: Holds the codec.
+        folder: Where files go; None writes none.
+    """
+
+    def __init__(self, vision: ImageParts, folder: Path | None) -> None:
+        self.vision, self._folder = vision, folder
+        self.drawn: list[list[int]] = []
+        """Codes of the images so far."""
+
+    def marked(self, pieces: Iterable[bytes | Image]) -> Iterator[bytes]:
+        """The pieces with a mark for each image, whose file is then written."""
+        for piece in pieces:
+            yield piece if isinstance(piece, bytes) else self._keep(piece)
+
+    def _keep(self, image: Image) -> bytes:
+        from neat.data.png import write_png
+
+        self.drawn.append(list(image.codes))
+        number = len(self.drawn)
+        if self._folder is None:
+            return f"[image {number}]".encode()
+        path = self._folder / f"image-{number}.png"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_png(path, self.vision.pixels(image.codes))
+        except OSError as error:
+            raise DataError(f"cannot write the image {path}: {error.strerror}") from error
+        return b"[image %d: %s]" % (number, os.fsencode(path))
