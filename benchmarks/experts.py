@@ -1,12 +1,13 @@
 """Expert vectors on four dialects of a small language: right expert against base against wrong expert, and mixtures.
 
 Usage: ``python benchmarks/experts.py [--seeds 0 1 2] [--json PATH]``. A base of one byte per latent position reads
-lines such as ``bdca > acdb``: four letters or digits are answered backwards or moved up by one, either with probability
-one half and no way to tell which, so the base is right about half of the time. For each of the four dialects an expert
-is trained by reward and another one by the next byte of the answers, the base frozen. Accuracy is exact match of the
-likeliest answer on strings that neither base nor experts have seen. Controls: the expert of the opposite dialect, and
-the right expert with its numbers shuffled. The mixed task asks for letters backwards and digits up at once; a mixture
-is searched on 24 examples by the cross-entropy method and measured on others.
+lines such as ``bdca > acdb``. Four letters are answered backwards or rotated by one place, four digits are counted up
+or down by one, each with probability one half and no way to tell which, so the base is right about half of the time.
+For each of the four dialects an expert is trained by reward and another one by the next byte of the answers, the base
+frozen. Accuracy is exact match of the likeliest answer on strings that neither base nor experts have seen. Controls:
+the expert of the opposite dialect, and the right expert with its numbers shuffled. The mixed task asks for letters
+backwards and digits up at once; a mixture is searched on 24 examples by the cross-entropy method and measured on
+others.
 """
 
 from __future__ import annotations
@@ -46,22 +47,29 @@ def backwards(text: str) -> str:
     return text[::-1]
 
 
+def rotated(text: str) -> str:
+    return text[1:] + text[:1]
+
+
 def up(text: str) -> str:
-    alphabet = LETTERS if text[0] in LETTERS else DIGITS
-    return "".join(alphabet[(alphabet.index(character) + 1) % len(alphabet)] for character in text)
+    return "".join(DIGITS[(DIGITS.index(digit) + 1) % len(DIGITS)] for digit in text)
+
+
+def down(text: str) -> str:
+    return "".join(DIGITS[(DIGITS.index(digit) - 1) % len(DIGITS)] for digit in text)
 
 
 DIALECTS: dict[str, tuple[str, Callable[[str], str]]] = {
     "letters-backwards": (LETTERS, backwards),
-    "letters-up": (LETTERS, up),
-    "digits-backwards": (DIGITS, backwards),
+    "letters-rotated": (LETTERS, rotated),
     "digits-up": (DIGITS, up),
+    "digits-down": (DIGITS, down),
 }
 OPPOSITE = {
-    "letters-backwards": "letters-up",
-    "letters-up": "letters-backwards",
-    "digits-backwards": "digits-up",
-    "digits-up": "digits-backwards",
+    "letters-backwards": "letters-rotated",
+    "letters-rotated": "letters-backwards",
+    "digits-up": "digits-down",
+    "digits-down": "digits-up",
 }
 MIXED = ("letters-backwards", "digits-up")
 METHODS = ("reinforce", "cross_entropy")
@@ -72,11 +80,11 @@ NETWORK = {
 
 
 def strings(alphabet: str, seed: int) -> tuple[list[str], list[str]]:
-    """Strings for training, and held-out ones on which backwards and up differ."""
+    """Strings for training, and held-out ones on which the two rules differ."""
     everything = ["".join(parts) for parts in product(alphabet, repeat=LENGTH)]
     random.Random(seed).shuffle(everything)
     cut = round(HELD_OUT * len(everything))
-    held_out = [text for text in everything[:cut] if backwards(text) != up(text)]
+    held_out = [text for text in everything[:cut] if backwards(text) != rotated(text)]
     return everything[cut:], held_out
 
 
@@ -194,8 +202,8 @@ def main() -> None:
     """Measures every seed and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--base-steps", type=int, default=1200)
-    parser.add_argument("--expert-steps", type=int, default=60)
+    parser.add_argument("--base-steps", type=int, default=800)
+    parser.add_argument("--expert-steps", type=int, default=50)
     parser.add_argument("--json", type=Path, help="result file")
     arguments = parser.parse_args()
     results = []

@@ -108,7 +108,8 @@ def read_documents(patterns: list[str], text_field: str, on_bad_row: str, config
 
 
 def _image_codes(config: Config) -> int:
-    return config.vision.image_codes if config.vision.on else 0
+    # Without a codec nobody can say what a code stands for.
+    return config.vision.image_codes if config.vision.on and config.vision.codec else 0
 
 
 def _validation(config: Config, corpus: _native.Corpus) -> list[Document]:

@@ -26,6 +26,7 @@ from torch.utils.checkpoint import checkpoint
 LOWEST_LOG = -30.0
 """Logarithm below which a factor counts as zero; infinite ones would make differences undefined."""
 TINY = 1e-6
+"""Length below which a value counts as this long where surprise is measured."""
 
 
 class Weights(NamedTuple):
@@ -310,7 +311,8 @@ def _flow(writes: Writes, rate: Tensor, place: Place) -> Flow:
     An entry where nothing stands must not add the momentum to the weights a further time, so its column is left out.
     """
     active = place.active
-    log_keep, log_momentum = (torch.where(active, log, 0.0) for log in (writes.log_keep, writes.log_momentum))
+    logs = (torch.where(active, log, 0.0) for log in (writes.log_keep, writes.log_momentum))
+    log_keep, log_momentum = (log.clamp(min=LOWEST_LOG) for log in logs)
     # Sums within the document: what other documents hold must not even change the rounding.
     summed = place.earlier[:, 0].mT.to(log_keep.dtype)
     keep, momentum = log_keep @ summed, log_momentum @ summed

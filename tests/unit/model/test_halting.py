@@ -381,3 +381,25 @@ def test_the_compiled_network_halts_alike() -> None:
     with torch.no_grad():
         outputs = compiled(model.embedding(batch), batch)
     torch.testing.assert_close(outputs.logits, eager, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", WIRINGS)
+def test_the_gradient_of_the_head_is_that_of_finite_differences(name: str) -> None:
+    model, config, batch = halting_model(name, ponder_weight=1.0, diversity_weight=1.0, diversity_target=0.25)
+    weight = head(model).weight
+
+    def loss() -> Tensor:
+        # Who stops must not change with the weight: that decision has no gradient.
+        losses = halting_losses(model.outputs(batch), batch, config.recursion, patches=config.network.patches)
+        return losses["halting"] + losses["ponder"] + losses["diversity"]
+
+    direction = torch.randn(weight.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    loss().backward()
+    assert weight.grad is not None
+    with torch.no_grad():
+        sides = []
+        for sign in (1, -1):
+            weight += sign * 1e-6 * direction
+            sides.append(loss())
+            weight -= sign * 1e-6 * direction
+    torch.testing.assert_close((sides[0] - sides[1]) / 2e-6, direction @ weight.grad, rtol=1e-5, atol=1e-6)

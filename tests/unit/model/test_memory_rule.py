@@ -108,7 +108,7 @@ def test_a_read_depends_on_its_document_up_to_its_patch(name: str) -> None:
 def test_forgetting_everything_empties_the_memory() -> None:
     fresh, writes = random_weights(HEADS, WIDTH, HIDDEN), random_writes(1, HEADS, NUM, WIDTH)
     nothing = torch.zeros_like(writes.rate)
-    gone = writes._replace(log_keep=torch.full_like(writes.rate, -30.0), rate=nothing)
+    gone = writes._replace(log_keep=torch.full_like(writes.rate, -torch.inf), rate=nothing)
     learned = whole_chunk(fresh, gone, PLAIN)
     assert float(learned.reads.abs().max()) < 1e-12
     assert max(float(layer.abs().max()) for layer in learned.state) < 1e-12

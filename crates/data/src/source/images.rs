@@ -31,7 +31,7 @@ pub(super) fn assemble<'a>(
         _ if !images[0].is_array() => return Ok(text.into()),
         ImageRule::Refuse => {
             return Err(Fault::Other(format!(
-                "the row has `{IMAGES}`, which are only read with vision.on = true"
+                "the row has `{IMAGES}`, which are only read with vision.on = true and a vision.codec"
             )));
         }
         ImageRule::Any => {
