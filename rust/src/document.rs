@@ -1,5 +1,6 @@
 //! Documents with images, and everything that takes a document.
 
+use neat_data::{BOI, EOI, FIRST_CODE};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -79,6 +80,22 @@ impl Document {
     #[getter]
     fn images(&self) -> Vec<(usize, Vec<u16>)> {
         self.inner.images.iter().map(|image| (image.at, image.codes.clone())).collect()
+    }
+
+    /// One number a position: a byte, 259 where an image begins, 264 and more for a code, 260 where the image ends.
+    fn symbols(&self) -> Vec<i64> {
+        let mut symbols: Vec<_> = self.inner.bytes.iter().map(|&byte| i64::from(byte)).collect();
+        for image in &self.inner.images {
+            let last = image.at + 1 + image.codes.len();
+            symbols[image.at] = BOI;
+            for (symbol, &code) in symbols[image.at + 1..last].iter_mut().zip(&image.codes) {
+                *symbol = FIRST_CODE + i64::from(code);
+            }
+            if let Some(end) = symbols.get_mut(last) {
+                *end = EOI;
+            }
+        }
+        symbols
     }
 
     /// Bytes of text, without the positions of images.

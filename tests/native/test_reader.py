@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -11,25 +12,47 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.text import MAX_PATCH, RULES, ngram, patcher, prose
 
-from neat._native import CrossFit, Patcher, Preparer, Reader
+from neat._native import CrossFit, Document, Patcher, Preparer, Reader
 from neat.errors import DataError
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 PREPARERS = {rule: Preparer(CrossFit.single(ngram()), patcher(rule), [1, 3, 64], 512, True) for rule in RULES}
+CODES, BOOK = 4, 9
+WITH_IMAGES = {
+    rule: Preparer(CrossFit.single(ngram()), patcher(rule), [1, 3, 64], 512, True, image_codes=CODES, num_codes=BOOK)
+    for rule in RULES
+}
 TEXTS = st.one_of(st.binary(max_size=150), st.integers(0, 50).map(lambda seed: prose(seed, 25)))
 
 
-def whole(preparer: Preparer, document: bytes, start: int = 0) -> Arrays:
+@st.composite
+def with_images(draw: st.DrawFn, open_too: bool = True) -> Document:
+    """Some text, some images, the last of which may be open."""
+    texts = st.one_of(st.binary(max_size=90), st.text("ab, ", max_size=12).map(str.encode))
+    images = st.lists(st.integers(0, BOOK - 1), min_size=CODES, max_size=CODES)
+    parts: list[bytes | list[int]] = [draw(texts)]
+    for _ in range(draw(st.integers(0, 3))):
+        parts += [draw(images), draw(texts)]
+    if open_too and draw(st.booleans()):
+        return Document([*parts, draw(images)[: draw(st.integers(0, CODES))]], open=True)
+    return Document(parts)
+
+
+def whole(preparer: Preparer, document: bytes | Document, start: int = 0) -> Arrays:
     """One row of all positions from `start` on."""
     num = len(document) + 1 - start
-    windows = preparer.windows([document], [(0, start, len(document) + 1, start)], num, num + 1)
-    return {name: values[0] for name, values in windows.items()}
+    # An open image needs room for all its codes.
+    room = num + (CODES if isinstance(document, Document) else 0)
+    windows = preparer.windows([document], [(0, start, len(document) + 1, start)], room, room + 1)
+    return {name: values[0][:num] for name, values in windows.items()}
 
 
-def in_pieces(reader: Reader, pieces: list[bytes]) -> tuple[Arrays, Reader]:
+def in_pieces(reader: Reader, pieces: Sequence[bytes | Sequence[int]]) -> tuple[Arrays, Reader]:
     """The same per position, with slots counted from the beginning again."""
     found: dict[str, list[Any]] = {name: [] for name in ("ids", "patch", "read", "hashes", "features", "closes")}
+    images = ("codes", "cell") if "codes" in Reader.read([reader], [b"" if reader.image is None else []])[0] else ()
+    found |= {name: [] for name in images}
     before = 0
     for piece in pieces:
         arrays, (reader,) = Reader.read([reader], [piece])
@@ -37,7 +60,7 @@ def in_pieces(reader: Reader, pieces: list[bytes]) -> tuple[Arrays, Reader]:
         assert (arrays["document"] == 0).all()
         closed = int(read[-1]) if len(read) else 0
         assert arrays["patch_document"][0].tolist() == [0] * closed + [-1]
-        for name in ("ids", "hashes", "features"):
+        for name in ("ids", "hashes", "features", *images):
             found[name].extend(arrays[name][0])
         found["patch"].extend(arrays["patch"][0] + before)
         # A whole row names the slot of the closed patch, a stream counts closed ones.
@@ -51,7 +74,7 @@ def in_pieces(reader: Reader, pieces: list[bytes]) -> tuple[Arrays, Reader]:
     return {name: np.array(values) for name, values in found.items() if name != "closes"}, reader
 
 
-def pieces_of(text: bytes, cuts: list[int]) -> list[bytes]:
+def pieces_of(text: Any, cuts: list[int]) -> list[Any]:
     """The text cut at the given places."""
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     return [text[start:stop] for start, stop in pairwise(places)]
@@ -75,6 +98,82 @@ def test_pieces_equal_the_whole(rule: str, text: bytes, cuts: list[int], saved: 
     for name, values in found.items():
         assert values.dtype == expected[name].dtype or name == "features"
         np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(document=with_images(), cuts=st.lists(st.integers(0, 150), max_size=8), saved=st.integers(0, 8))
+@settings(max_examples=60, deadline=None)
+def test_pieces_with_images_equal_the_whole(rule: str, document: Document, cuts: list[int], saved: int) -> None:
+    """Wherever they are cut, and whenever the reader is saved in between: every array, bit for bit."""
+    preparer = WITH_IMAGES[rule]
+    reader, offset, parts = Reader(preparer), 0, []
+    for number, piece in enumerate(pieces_of(document.symbols(), cuts)):
+        found, reader = in_pieces(reader, [piece])
+        if not len(found["ids"]):
+            continue
+        closed = int(found["read"][-1]) + 1
+        found["patch"], found["read"] = found["patch"] + offset, found["read"] + offset
+        offset += closed
+        parts.append(found)
+        reader = Reader(preparer, reader.state()) if number == saved else reader
+    expected = whole(preparer, document)
+    assert {"codes", "cell", "hashes", "features"} < set(parts[0]) and reader.num_positions == len(expected["ids"])
+    for name in parts[0]:
+        np.testing.assert_array_equal(np.concatenate([p[name] for p in parts]), expected[name], err_msg=name)
+    assert reader.image == (list(document.images[-1][1]) if document.is_open else None)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(document=with_images(open_too=False), data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_segment_within_a_document_with_images(rule: str, document: Document, data: st.DataObject) -> None:
+    """It may begin with the end of an image, or with its beginning."""
+    within = {p + 1 + i for p, _ in document.images for i in range(1, CODES + 1)}
+    start = data.draw(st.sampled_from([s for s in range(1, len(document) + 1) if s not in within] or [0]))
+    if start == 0:
+        return
+    symbols = document.symbols()
+    reader = Reader(WITH_IMAGES[rule]).skip(symbols[: start - 1])
+    found, _ = in_pieces(reader, pieces_of(symbols[start - 1 :], data.draw(st.lists(st.integers(0, 99), max_size=2))))
+    expected = whole(WITH_IMAGES[rule], document, start)
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        ([], [264], "no image has begun"),
+        ([], [260], "no image has begun"),
+        ([259], b"a", "has 0 so far"),
+        ([259, 264], [259], "has 1 so far"),
+        ([259, 264, 265], [260], "has 2 so far"),
+        ([259, 264, 265, 266, 267], [264], "has 4 so far"),
+        ([259], [264 + BOOK], "no code 9, the codebook has 9"),
+        ([], [256], "256 is not a symbol"),
+        ([], [264 + 2**16], "is not a symbol"),
+    ],
+)
+def test_symbols_in_the_wrong_place_are_refused(before: list[int], after: list[int] | bytes, what: str) -> None:
+    _, (reader,) = Reader.read([Reader(WITH_IMAGES["space"])], [[*b"ab ", *before]])
+    with pytest.raises(DataError, match=what):
+        Reader.read([reader], [after])
+
+
+def test_images_without_a_model_that_has_them_are_refused() -> None:
+    with pytest.raises(DataError, match="reads text only"):
+        Reader.read([Reader(PREPARERS["space"])], [[259]])
+
+
+def test_what_fits_a_row_holds_images_whole() -> None:
+    reader = Reader(WITH_IMAGES["space"])
+    symbols = [*b"ab", 259, 264, 265, 266, 267, 260, *b"cd"]
+    fits = [reader.fit(symbols, positions, 99) for positions in range(5, 13)]
+    # Three positions hold the text, five more what begins the image and its codes; its end may be a target only.
+    assert fits == [2, 2, 2, 7, 8, 9, 10, 10]
+    assert [reader.fit(symbols[:4], positions, 99) for positions in (7, 8)] == [2, 4]
+    with pytest.raises(DataError, match="does not fit rows of 4 positions"):
+        reader.fit(symbols, 4, 99)
 
 
 @pytest.mark.parametrize("rule", RULES)

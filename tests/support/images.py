@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import torch
 
+from neat import _native
 from neat.config.schema import Network, Vision
 from neat.model.batch import IGNORED_TARGET, Batch
-from neat.model.vocabulary import BOI, BOS, EOI, IMAGE_BEGINS, IMG, PAD
+from neat.model.text import TextModel
+from neat.model.vocabulary import BOI, BOS, EOI, FIRST_CODE, IMAGE_BEGINS, IMG, PAD
 
 GRID = 2
 CODES = 5
@@ -139,3 +141,39 @@ def continuation(whole: Batch, start: int, end: int) -> Batch:
         codes=whole.codes[:, start:end],
         cell=whole.cell[:, start:end],
     )
+
+
+def prefix(symbols: Sequence[int]) -> _native.Document:
+    """The document of the first symbols of another one, whose last image may be open."""
+    parts: list[bytes | list[int]] = []
+    is_open = False
+    for symbol in symbols:
+        if symbol == BOI:
+            parts, is_open = [*parts, []], True
+        elif symbol == EOI:
+            is_open = False
+        elif symbol >= FIRST_CODE:
+            parts[-1] = [*parts[-1], symbol - FIRST_CODE]
+        else:
+            parts.append(bytes([symbol]))
+    return _native.Document(parts, open=is_open)
+
+
+@torch.no_grad()
+def predicted(model: TextModel, document: _native.Document) -> torch.Tensor:
+    """Logits of the symbol after a document by one pass over it: [257] in text, [K] in an image that is open.
+
+    A network whose attention has no window sees the last window of the document only.
+    """
+    if model.windows is None:
+        room = len(document) + GRID * GRID + 2
+        start, end, arrays_room = 0, len(document) + 1, (room, room + 1)
+    else:
+        start, end, _ = model.preparer.spans(document, model.window, model.patch_slots, model.window // 2)[-1]
+        arrays_room = (model.window, model.patch_slots)
+    batch = Batch.from_arrays(model.preparer.windows([document], [(0, start, end, start)], *arrays_room))
+    outputs, last = model.network.outputs(batch), end - start - 1
+    if not document.is_open:
+        return outputs.logits[0, last].float()
+    assert outputs.image_logits is not None
+    return outputs.image_logits[0, batch.patch[0, last]].float()

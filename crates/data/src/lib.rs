@@ -31,10 +31,10 @@ pub use mixture::Mixture;
 pub use order::Permutation;
 pub use patch::{Patcher, Rule};
 pub use prepare::{Prepared, Preparer, Segment, Span};
-pub use reader::Reader;
+pub use reader::{Part as ReaderPart, Reader};
 pub use source::inspect::{FirstBad, Inspection, column, inspect};
 pub use source::{Compression, Format};
 pub use stream::{Shape, StreamConfig, WindowStream};
 pub use windows::{
-    BOI, BOS, EOI, FEATURES, IMAGE_BEGINS, IMG, NOT_SCORED, PAD, RowBuffer, RowShape, Windows,
+    BOI, BOS, EOI, FEATURES, FIRST_CODE, IMAGE_BEGINS, IMG, NOT_SCORED, PAD, RowBuffer, RowShape, Windows,
 };

@@ -365,7 +365,7 @@ impl Preparer {
     }
 }
 
-fn unread_images() -> DataError {
+pub(crate) fn unread_images() -> DataError {
     DataError::invalid(
         "the document has images, the preparer reads text only",
         "set vision.on = true and vision.codec",

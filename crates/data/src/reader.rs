@@ -1,20 +1,60 @@
 //! The preparer for a document that is still being written: what a network needs of its next positions.
 //!
 //! Invariant: the positions of a document, read in pieces of any size, are those of [`Preparer::pack`] for all of it. A
-//! reader is as small as the longest context, however much it has read.
+//! reader is as small as the longest context and one image, however much it has read. Pieces may end within an image.
 
 use half::f16;
 use serde::{Deserialize, Serialize};
 
 use crate::patch::{Patcher, Rule, is_space_like};
-use crate::prepare::Preparer;
-use crate::windows::{BOS, FEATURES, RowBuffer, Windows};
+use crate::prepare::{Preparer, unread_images};
+use crate::windows::{BOI, BOS, EOI, FEATURES, FIRST_CODE, IMG, RowBuffer, Windows};
 use crate::{DataError, Result};
 
 /// Bytes kept: more than the longest hash n-gram and than the context of the n-gram model.
 const KEPT: usize = 72;
 /// Bytes that entropies are computed from, the context of the n-gram model among them.
 const ENTROPY_CONTEXT: usize = 16;
+
+/// What may stand in a document one after the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Bytes.
+    Text(Vec<u8>),
+    /// The symbol that begins an image.
+    Begin,
+    /// One code of an image.
+    Code(u16),
+    /// The symbol that ends an image.
+    End,
+}
+
+impl Part {
+    /// The parts of a sequence of symbols: bytes, [`BOI`], codes from [`FIRST_CODE`] on, [`EOI`].
+    pub fn of_symbols(symbols: &[i64]) -> Result<Vec<Self>> {
+        let mut parts = Vec::new();
+        for &symbol in symbols {
+            match (symbol, parts.last_mut()) {
+                (0..=255, Some(Self::Text(text))) => text.push(symbol as u8),
+                (0..=255, _) => parts.push(Self::Text(vec![symbol as u8])),
+                (BOI, _) => parts.push(Self::Begin),
+                (EOI, _) => parts.push(Self::End),
+                _ => parts.push(Self::Code(code_of(symbol)?)),
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Symbols.
+    fn len(&self) -> usize {
+        if let Self::Text(text) = self { text.len() } else { 1 }
+    }
+}
+
+fn code_of(symbol: i64) -> Result<u16> {
+    let code = symbol.checked_sub(FIRST_CODE).and_then(|code| u16::try_from(code).ok());
+    code.ok_or_else(|| DataError::invalid(format!("{symbol} is not a symbol of a document"), ""))
+}
 
 /// Where one document stands, and the segment of it that is being read.
 #[derive(Debug, Clone)]
@@ -27,9 +67,9 @@ pub struct Reader {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Place {
-    /// The last bytes read, all of them while they are few.
+    /// The last bytes read since an image, all of them while they are few.
     tail: Vec<u8>,
-    /// Bytes read.
+    /// Bytes read since an image.
     seen: u64,
     /// Bytes since the one that opened the last patch.
     since: usize,
@@ -41,6 +81,9 @@ struct Place {
     closed: usize,
     /// Whether the last position has left a patch open.
     open: bool,
+    /// Codes read of an image that has not ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    image: Option<Vec<u16>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,9 +94,12 @@ struct Saved {
 }
 
 /// What a reader makes of its next positions.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Positions {
     ids: Vec<i64>,
+    /// Code at the position and its place within the image, -1 elsewhere.
+    codes: Vec<i64>,
+    cell: Vec<i64>,
     /// Whether a patch ends at the position.
     closes: Vec<bool>,
     hashes: Vec<i64>,
@@ -81,6 +127,11 @@ impl Reader {
         if place.tail.len() as u64 != place.seen.min(KEPT as u64) {
             return Err(damaged("its last bytes are missing".into()));
         }
+        let parts: Vec<_> = place.image.iter().flatten().map(|&code| Part::Code(code)).collect();
+        if place.image.is_some() {
+            let begun = [vec![Part::Begin], parts].concat();
+            Self::new(preparer.clone()).check(&begun).map_err(|error| damaged(error.to_string()))?;
+        }
         Ok(Self { preparer, place })
     }
 
@@ -99,40 +150,101 @@ impl Reader {
         self.place.closed + usize::from(self.place.open)
     }
 
-    /// Passes over `text` and what came before it, which get no positions: the next byte begins a segment.
+    /// Codes read of an image that has not ended.
+    pub fn image(&self) -> Option<&[u16]> {
+        self.place.image.as_deref()
+    }
+
+    /// Refuses what cannot follow here: codes outside an image, an image of another size, text within one.
+    pub fn check(&self, parts: &[Part]) -> Result<()> {
+        let mut codes = self.place.image.as_ref().map(Vec::len);
+        for part in parts {
+            codes = self.after(codes, part)?;
+        }
+        Ok(())
+    }
+
+    /// Codes of an open image after `part`, which follows so many of them.
+    fn after(&self, codes: Option<usize>, part: &Part) -> Result<Option<usize>> {
+        let Some(shape) = self.preparer.images() else {
+            return if matches!(part, Part::Text(_)) { Ok(None) } else { Err(unread_images()) };
+        };
+        let wrong = |what: &str| DataError::invalid(what, "an image begins, has all its codes, and ends");
+        match (codes, part) {
+            (None, Part::Text(_)) => Ok(None),
+            (Some(_), Part::Text(text)) if text.is_empty() => Ok(codes),
+            (None, Part::Begin) => Ok(Some(0)),
+            (Some(seen), Part::Code(code)) if seen < shape.codes => match shape.fault(0, &[*code], true) {
+                Some(_) => Err(wrong(&format!("there is no code {code}, the codebook has {} entries", shape.codebook))),
+                None => Ok(Some(seen + 1)),
+            },
+            (Some(seen), Part::End) if seen == shape.codes => Ok(None),
+            (Some(seen), _) => Err(wrong(&format!("an image of {} codes has {seen} so far", shape.codes))),
+            (None, _) => Err(wrong("no image has begun")),
+        }
+    }
+
+    /// Passes over `parts` and what came before them, which get no positions: the next symbol begins a segment.
     #[must_use]
-    pub fn skip(&self, text: &[u8]) -> Self {
+    pub fn skip(&self, parts: &[Part]) -> Self {
         let mut next = self.clone();
         next.place.begun = true;
-        next.advance(text);
+        next.starts(parts);
         (next.place.positions, next.place.closed, next.place.open) = (0, 0, false);
         next
     }
 
-    /// How many bytes of `text` can be read before the segment has more than `positions` positions or lies in more than
-    /// `patches` patches.
-    pub fn fit(&self, text: &[u8], positions: usize, patches: usize) -> usize {
+    /// How many symbols of `parts` can be read before the segment has more than `positions` positions or lies in more
+    /// than `patches` patches. An image is read with all its codes or not at all; one that has not ended yet needs room
+    /// for the codes to come.
+    pub fn fit(&self, parts: &[Part], positions: usize, patches: usize) -> Result<usize> {
+        if self.place.image.is_some() || parts.contains(&Part::Begin) {
+            self.preparer.check_room(positions, patches + 1)?;
+        }
         let mut next = self.clone();
         let first = usize::from(!next.place.begun);
-        let starts = next.starts(text);
-        for (index, start) in starts.into_iter().enumerate() {
-            next.place.count(start);
+        let starts = next.starts(parts);
+        for (index, start) in starts.iter().enumerate() {
+            next.place.count(*start);
             if next.place.positions > positions || next.num_patches() > patches {
-                return index.saturating_sub(first);
+                return Ok(self.whole_images(parts, index.saturating_sub(first), 0));
             }
         }
-        text.len()
+        let left =
+            positions.saturating_sub(next.place.positions).min(patches.saturating_sub(next.num_patches()));
+        Ok(self.whole_images(parts, starts.len() - first, left))
+    }
+
+    /// `num` symbols, or those before the image whose codes they part, unless the missing ones are at most `left`.
+    fn whole_images(&self, parts: &[Part], num: usize, left: usize) -> usize {
+        let Some(shape) = self.preparer.images() else { return num };
+        let (mut at, mut before, mut codes) = (0, 0, self.place.image.as_ref().map(Vec::len));
+        for part in parts.iter().filter(|part| part.len() > 0) {
+            if at >= num {
+                break;
+            }
+            match part {
+                Part::Text(_) | Part::End => codes = None,
+                Part::Begin => (before, codes) = (at, Some(0)),
+                Part::Code(_) => codes = codes.map(|codes| codes + 1),
+            }
+            at += part.len();
+        }
+        match codes {
+            Some(codes) if shape.codes - codes > left => before,
+            _ => num,
+        }
     }
 
     /// The next positions of several documents as a batch that continues streams, and the readers behind them.
     ///
     /// In the batch, patch slots count from the patch that a document's first new position lies in, `patch_document` is
     /// 0 for the patches that are closed, and `read` counts these up to a position. The position before a document's
-    /// first byte comes with what is read first, be it nothing.
+    /// first symbol comes with what is read first, be it nothing. Targets are not known yet.
     ///
     /// # Panics
-    /// If there are not as many texts as readers, or no readers.
-    pub fn read(readers: &[&Self], texts: &[&[u8]]) -> (Windows, Vec<Self>) {
+    /// If there are not as many texts as readers, no readers, or what [`Reader::check`] refuses.
+    pub fn read(readers: &[&Self], texts: &[Vec<Part>]) -> (Windows, Vec<Self>) {
         assert_eq!(readers.len(), texts.len(), "one text a reader");
         let mut next: Vec<_> = readers.iter().map(|&reader| reader.clone()).collect();
         let rows: Vec<_> = next.iter_mut().zip(texts).map(|(reader, text)| reader.positions(text)).collect();
@@ -145,35 +257,81 @@ impl Reader {
         (windows, next)
     }
 
-    fn positions(&mut self, text: &[u8]) -> Positions {
-        let mut buffer = self.place.tail.clone();
-        let first = buffer.len() + usize::from(self.place.begun);
-        buffer.extend_from_slice(text);
-        let mut ids: Vec<_> = text.iter().map(|&byte| i64::from(byte)).collect();
+    fn positions(&mut self, parts: &[Part]) -> Positions {
+        let mut found = Positions::default();
         if !self.place.begun {
-            ids.insert(0, BOS);
+            self.place.begun = true;
+            found.symbol(BOS, -1, -1);
+            self.read_text(Some(&[]), 0, 1, &mut found);
+            found.closes.push(self.place.count(true));
         }
-        let starts = self.starts(text);
-        let closes = starts.into_iter().map(|start| self.place.count(start)).collect();
-        let inner = &self.preparer.inner;
-        let mut hashes = vec![0; ids.len() * inner.hashes.num_tables()];
-        if !hashes.is_empty() {
-            inner.hashes.fill(&buffer, first, &mut hashes);
+        for part in parts {
+            let before = self.place.tail.len() + 1;
+            let read = match part {
+                Part::Text(text) => Some([&self.place.tail[..], text].concat()),
+                Part::End => Some(Vec::new()),
+                Part::Begin | Part::Code(_) => None,
+            };
+            match part {
+                Part::Text(text) => text.iter().for_each(|&byte| found.symbol(i64::from(byte), -1, -1)),
+                Part::Begin => found.symbol(BOI, -1, -1),
+                Part::Code(code) => {
+                    let cell = self.place.image.as_ref().map_or(0, Vec::len);
+                    found.symbol(IMG, i64::from(*code), cell as i64);
+                }
+                Part::End => found.symbol(EOI, -1, -1),
+            }
+            let first = if matches!(part, Part::Text(_)) { before } else { 0 };
+            self.read_text(read.as_deref(), first, part.len(), &mut found);
+            for start in self.follow(part) {
+                found.closes.push(self.place.count(start));
+            }
         }
-        let mut features = Vec::new();
-        if let (Some(models), true) = (&inner.models, inner.features) {
-            features.resize(ids.len() * FEATURES, f16::ZERO);
-            models.full().features(&buffer, first, &mut features);
-        }
-        Positions { ids, closes, hashes, features }
+        found
     }
 
-    /// Moves on over `text`; for each new position, whether what follows it opens a patch.
-    fn starts(&mut self, text: &[u8]) -> Vec<bool> {
+    /// Adds the hashes and features of `length` positions from position `first` of `text` on; those within an image read
+    /// no text and have the hashes of a first position and no features.
+    fn read_text(&self, text: Option<&[u8]>, first: usize, length: usize, found: &mut Positions) {
+        let inner = &self.preparer.inner;
+        if length > 0 && inner.hashes.num_tables() > 0 {
+            let from = found.hashes.len();
+            found.hashes.resize(from + length * inner.hashes.num_tables(), 0);
+            inner.hashes.fill(text.unwrap_or(&[]), first, &mut found.hashes[from..]);
+        }
+        if let (Some(models), true) = (&inner.models, inner.features) {
+            let from = found.features.len();
+            found.features.resize(from + length * FEATURES, f16::ZERO);
+            if let Some(text) = text {
+                models.full().features(text, first, &mut found.features[from..]);
+            }
+        }
+    }
+
+    /// Moves on over `parts`; for each new position, whether what follows it opens a patch.
+    fn starts(&mut self, parts: &[Part]) -> Vec<bool> {
         let mut starts = if self.place.begun { Vec::new() } else { vec![true] };
         self.place.begun = true;
-        starts.extend(self.advance(text));
+        for part in parts {
+            starts.extend(self.follow(part));
+        }
         starts
+    }
+
+    /// Moves on over a part: for each of its symbols, whether the one after it opens a patch.
+    fn follow(&mut self, part: &Part) -> Vec<bool> {
+        let place = &mut self.place;
+        match part {
+            Part::Text(text) => return self.advance(text),
+            Part::Begin => {
+                // The text after the image has nothing before it.
+                place.tail.clear();
+                (place.seen, place.since, place.image) = (0, 0, Some(Vec::new()));
+            }
+            Part::Code(code) => place.image.get_or_insert_default().push(*code),
+            Part::End => place.image = None,
+        }
+        vec![true]
     }
 
     /// Moves on over `text`: for each of its bytes, whether the byte after it opens a patch.
@@ -243,6 +401,12 @@ impl Place {
 }
 
 impl Positions {
+    fn symbol(&mut self, id: i64, code: i64, cell: i64) {
+        self.ids.push(id);
+        self.codes.push(code);
+        self.cell.push(cell);
+    }
+
     fn num_closed(&self) -> usize {
         self.closes.iter().filter(|&&closes| closes).count()
     }
@@ -251,6 +415,10 @@ impl Positions {
         let (num, mut slot) = (self.ids.len(), 0);
         row.ids[..num].copy_from_slice(&self.ids);
         row.document[..num].fill(0);
+        if !row.codes.is_empty() {
+            row.codes[..num].copy_from_slice(&self.codes);
+            row.cell[..num].copy_from_slice(&self.cell);
+        }
         row.hashes[..self.hashes.len()].copy_from_slice(&self.hashes);
         row.features[..self.features.len()].copy_from_slice(&self.features);
         row.read.fill(0);

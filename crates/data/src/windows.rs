@@ -16,6 +16,8 @@ pub const BOI: i64 = 259;
 pub const EOI: i64 = 260;
 /// Input id of an image code.
 pub const IMG: i64 = 261;
+/// Symbol of the first image code where a document is one sequence of symbols: input ids lie below it.
+pub const FIRST_CODE: i64 = 264;
 /// Target of a position after which an image begins.
 pub const IMAGE_BEGINS: i64 = 256;
 /// Target of a position that is not scored.

@@ -33,8 +33,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be repeated"
     )
-    parser.add_argument("--load-state", type=Path, metavar="FILE", help="go on where --save-state ended; text only")
-    parser.add_argument("--save-state", type=Path, metavar="FILE", help="keep what was read and written; text only")
+    parser.add_argument("--load-state", type=Path, metavar="FILE", help="go on where --save-state ended")
+    parser.add_argument("--save-state", type=Path, metavar="FILE", help="keep what was read and written, images too")
     add_expert_options(parser)
     add_picture_options(parser)
     add_device_option(parser)
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     loads = arguments.load_state is not None
     state = model.load_state(arguments.load_state, rows=1) if loads else model.new_state()
     start = time.perf_counter()
-    pictures = _pictures(model, arguments)
+    pictures = _pictures(model, arguments, state)
     pieces = _pieces(model, prompt, arguments, pictures, state)
     text = b"".join(pieces) if arguments.json else _stream(pieces)
     if arguments.save_state is not None:
@@ -69,16 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _pictures(model: TextModel, arguments: argparse.Namespace) -> Pictures | None:
-    """What becomes of images; None for a model that has none, and where a state is kept, which is one of text."""
+def _pictures(model: TextModel, arguments: argparse.Namespace, state: State) -> Pictures | None:
+    """What becomes of images; None for a model that has none."""
     vision = model.network.vision
-    keeps = arguments.load_state is not None or arguments.save_state is not None
-    if vision is not None and not keeps:
-        return Pictures(vision, arguments.images)
+    if vision is not None:
+        return Pictures(vision, arguments.images, state.written[0].images)
     if arguments.image or arguments.images:
-        if vision is None:
-            raise UsageError("this model reads and writes no images", hint="train one with vision.on=true")
-        raise UsageError("a saved state holds text only", hint="leave out --image and --images, or the state")
+        raise UsageError("this model reads and writes no images", hint="train one with vision.on=true")
     return None
 
 
@@ -98,7 +95,7 @@ def _pieces(
     if pictures is None:
         return model.generate(prompt, state=state, **choice)
     document = with_images(prompt, arguments.image, pictures.vision)
-    return pictures.marked(write_interleaved(model, document, **choice))
+    return pictures.marked(write_interleaved(model, document, state=state, **choice))
 
 
 def _check(arguments: argparse.Namespace) -> None:

@@ -78,10 +78,11 @@ class Pictures:
     Args:
         vision: Holds the codec.
         folder: Where files go; None writes none.
+        before: Images that the text had before; numbers go on from there.
     """
 
-    def __init__(self, vision: ImageParts, folder: Path | None) -> None:
-        self.vision, self._folder = vision, folder
+    def __init__(self, vision: ImageParts, folder: Path | None, before: int = 0) -> None:
+        self.vision, self._folder, self._before = vision, folder, before
         self.drawn: list[list[int]] = []
         """Codes of the images so far."""
 
@@ -94,7 +95,7 @@ class Pictures:
         from neat.data.png import write_png
 
         self.drawn.append(list(image.codes))
-        number = len(self.drawn)
+        number = self._before + len(self.drawn)
         if self._folder is None:
             return f"[image {number}]".encode()
         path = self._folder / f"image-{number}.png"

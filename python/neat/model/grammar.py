@@ -28,6 +28,23 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What the limits of a text count.
+
+    Attributes:
+        images: Images that were written; those of prompts do not count.
+        gap: Bytes since the last of them; None before the first.
+    """
+
+    images: int = 0
+    gap: int | None = None
+
+    def followed_by(self, num_bytes: int) -> Written:
+        """The same after so many bytes of a prompt."""
+        return self if self.gap is None else replace(self, gap=self.gap + num_bytes)
+
+
+@dataclass(frozen=True, slots=True)
 class Grammar:
     """A place in a text with images. Immutable: each symbol leads to another place.
 
@@ -48,9 +65,15 @@ class Grammar:
     codes: tuple[int, ...] | None = None
 
     @classmethod
-    def start(cls, vision: Vision) -> Grammar:
-        """The beginning of a text under the limits of `vision`."""
-        return cls(vision.image_codes, vision.max_images, vision.min_gap)
+    def start(cls, vision: Vision, written: Written = Written(), codes: tuple[int, ...] | None = None) -> Grammar:
+        """A place under the limits of `vision`: behind what was written, or within an image of which `codes` are."""
+        limits = vision.image_codes, vision.max_images, vision.min_gap
+        return cls(*limits, written.images, written.gap, codes)
+
+    @property
+    def written(self) -> Written:
+        """What the limits count."""
+        return Written(self.images, self.gap)
 
     @property
     def expects(self) -> Literal["text", "code", "end"]:

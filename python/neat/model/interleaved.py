@@ -1,63 +1,24 @@
 """Writing text with images: bytes, and where the network begins an image, its codes.
 
-Each symbol is drawn from the network's prediction after all symbols before it, by the rules of `neat.model.grammar`.
-The text is read anew for each symbol, in the window that a score of it would use, so what is drawn is what training
-has scored.
+Each symbol is drawn from the network's prediction after all symbols before it, by the rules of `neat.model.grammar`, and
+then read. The prediction is that of a pass over the whole text, in the window that a score of it would use, so what is
+drawn is what training has scored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
 
-from neat import _native
 from neat.errors import UsageError
-from neat.model.batch import Batch
 from neat.model.document import Document
 from neat.model.grammar import Grammar, Image
 from neat.model.sampling import sample_byte
+from neat.model.state import State
 from neat.model.text import TextModel
-from neat.model.vocabulary import IMAGE_BEGINS
-
-Part = bytes | list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """How symbols are drawn; see `TextModel.generate`."""
-
-    temperature: float
-    top_p: float
-    generator: torch.Generator
-
-    def draw(self, logits: Tensor) -> int:
-        """One symbol from [V] logits."""
-        return sample_byte(logits, self.temperature, self.top_p, self.generator)
-
-
-@dataclass(slots=True)
-class Draft:
-    """The prompt and what has been written after it, as parts of a document."""
-
-    parts: list[Part] = field(default_factory=list)
-
-    @classmethod
-    def after(cls, prompt: Document) -> Draft:
-        """Nothing but the prompt."""
-        return cls(list(prompt.parts()) if isinstance(prompt, _native.Document) else [prompt])
-
-    def document(self, codes: Sequence[int] | None) -> Document:
-        """The parts so far, and the codes so far of an image that has begun."""
-        if codes is None:
-            return _native.Document(self.parts)
-        return _native.Document([*self.parts, list(codes)], open=True)
-
-    def add(self, part: Part) -> None:
-        """Goes on with text or a whole image."""
-        self.parts.append(part)
+from neat.model.vocabulary import BOI, EOI, FIRST_CODE, IMAGE_BEGINS
+from neat.model.writing import Sampling, check_sampling, read_text
 
 
 def write_interleaved(
@@ -65,52 +26,55 @@ def write_interleaved(
     prompt: Document = b"",
     *,
     max_bytes: int = 400,
-    seed: int = 0,
+    seed: int | None = None,
     temperature: float = 0.8,
     top_p: float = 0.95,
     stop: Sequence[bytes] = (),
+    state: State | None = None,
 ) -> Iterator[bytes | Image]:
     """Continues `prompt` with text and images, in pieces: text as it is written, an image when it is complete.
 
     Args:
         model: A model whose network has images.
-        prompt: Not repeated in the result.
+        prompt: Not repeated in the result; it may end within an image, which is then completed and given whole.
         max_bytes: Most bytes to write; images do not count.
-        seed: Seed of the choices; temperature 0 needs none.
+        seed: Seed of the choices; temperature 0 needs none. None goes on with the choices of `state`, or takes 0.
         temperature: 0 takes the most likely symbol.
         top_p: Smallest set of likely symbols whose probability reaches this is sampled from.
         stop: Texts that end the result; they are not part of it.
+        state: A text to go on with, of one row; afterwards it has read the prompt and all that was written. The images
+            written in it before count for `vision.max_images` and `vision.min_gap`.
 
     Raises:
-        UsageError: The network has no images.
+        UsageError: The network has no images, the state is not one of a single text, or a value is out of its range.
     """
     vision = model.network.vision
     if vision is None:
         raise UsageError("this model writes no images", hint="train one with vision.on=true, or write text only")
-    choice = Choice(temperature, top_p, torch.Generator().manual_seed(seed))
-    return _write(model, Draft.after(prompt), Grammar.start(vision.settings), choice, max_bytes, tuple(stop))
+    check_sampling(temperature, top_p, stop)
+    state = model.own(state, rows=1)
+    return _write(state, prompt, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
 
 
-@torch.inference_mode()
-def _write(
-    model: TextModel, draft: Draft, grammar: Grammar, choice: Choice, max_bytes: int, stop: tuple[bytes, ...]
-) -> Iterator[bytes | Image]:
-    pending, written = bytearray(), 0
-    held = max((len(text) for text in stop), default=1) - 1
-    while written < max_bytes:
-        symbol = choice.draw(grammar.allowed(predict(model, draft.document(None))))
-        grammar = grammar.after(symbol)
+def _write(state: State, prompt: Document, sampling: Sampling) -> Iterator[bytes | Image]:
+    sampling.start(state)
+    read_text(state, [prompt])
+    pending, count = bytearray(), 0
+    held = max((len(text) for text in sampling.stop), default=1) - 1
+    if state.open_image() is not None:
+        yield _draw(state, sampling)
+    while count < sampling.max_bytes:
+        symbol = _choose(state.logits, state, sampling)
         if symbol == IMAGE_BEGINS:
             # No stop text reaches across an image.
             yield from _text(pending, len(pending))
-            image, grammar = _draw(model, draft, grammar, choice)
-            draft.add(list(image.codes))
-            yield image
+            state.read([(BOI,)])
+            yield _draw(state, sampling)
             continue
-        draft.add(bytes([symbol]))
+        read_text(state, [bytes([symbol])])
         pending.append(symbol)
-        written += 1
-        ended = min((at for at in map(pending.find, stop) if at >= 0), default=-1)
+        count += 1
+        ended = sampling.end(pending, 1)
         if ended >= 0:
             yield from _text(pending, ended)
             return
@@ -126,21 +90,24 @@ def _text(pending: bytearray, length: int) -> Iterator[bytes]:
         del pending[:length]
 
 
-def _draw(model: TextModel, draft: Draft, grammar: Grammar, choice: Choice) -> tuple[Image, Grammar]:
-    """All codes of an image that has begun, and the place after it."""
-    while grammar.expects == "code":
-        assert grammar.codes is not None
-        grammar = grammar.after(choice.draw(predict(model, draft.document(grammar.codes))))
-    return grammar.end()
+def _place(state: State) -> Grammar:
+    """Where the one text of a state stands."""
+    assert state.model.network.vision is not None
+    return Grammar.start(state.model.network.vision.settings, state.written[0], state.open_image())
 
 
-def predict(model: TextModel, document: Document) -> Tensor:
-    """Logits of the symbol after `document`, float32 on the CPU: [257] in text, [K] in an image that is open."""
-    start, end, scored = model.preparer.spans(document, model.window, model.patch_slots, model.window // 2)[-1]
-    arrays = model.preparer.windows([document], [(0, start, end, scored)], model.window, model.patch_slots)
-    batch = Batch.from_arrays(arrays, model.device)
-    outputs, last = model.network.outputs(batch), end - start - 1
-    if not (isinstance(document, _native.Document) and document.is_open):
-        return outputs.logits[0, last].float().cpu()
-    assert outputs.image_logits is not None
-    return outputs.image_logits[0, batch.patch[0, last]].float().cpu()
+def _choose(logits: Tensor, state: State, sampling: Sampling) -> int:
+    """One symbol from the logits of the one row of a state: of the next byte, or of the next code."""
+    assert state.choices is not None
+    allowed = _place(state).allowed(logits[0]) if state.open_image() is None else logits[0]
+    return sample_byte(allowed, sampling.temperature, sampling.top_p, state.choices[0])
+
+
+def _draw(state: State, sampling: Sampling) -> Image:
+    """Completes the image that has begun."""
+    while _place(state).expects == "code":
+        state.read([(FIRST_CODE + _choose(state.code_logits(), state, sampling),)])
+    image, after = _place(state).end()
+    state.read([(EOI,)])
+    state.written[0] = after.written
+    return image

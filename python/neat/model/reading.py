@@ -2,7 +2,7 @@
 
 A network whose attention has a window reads on without end. One that attends to the whole row is trained on rows of a
 certain length, so its text is read in overlapping windows, cut as `Preparer.spans` cuts a whole document: when the next
-byte does not fit the window any more, a new one begins half a window back.
+byte does not fit the window any more, a new one begins half a window back. An image is in a window with all its codes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from neat._native import Reader
+from neat.model.document import Symbols, joined
+from neat.model.vocabulary import BOI, EOI
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +32,15 @@ class Progress:
     """Where one text stands; immutable.
 
     Attributes:
-        reader: Behind the last byte read.
-        anchor: Before the first byte of the window; None when there are no windows.
-        text: Bytes read since the anchor; empty when there are no windows.
+        reader: Behind the last symbol read.
+        anchor: Before the first symbol of the window; None when there are no windows.
+        text: Symbols read since the anchor; empty when there are no windows.
         first: Whether the window holds the position before the first byte.
     """
 
     reader: Reader
     anchor: Reader | None = None
-    text: bytes = b""
+    text: Symbols = b""
     first: bool = True
 
 
@@ -49,13 +51,13 @@ class Continuation:
     Attributes:
         progress: Where the text stands afterwards, but for its reader.
         reader: Where reading begins.
-        text: Bytes to read from there.
+        text: Symbols to read from there.
         anew: Whether that is the beginning of a window, so that nothing before it counts.
     """
 
     progress: Progress
     reader: Reader
-    text: bytes
+    text: Symbols
     anew: bool
 
 
@@ -64,11 +66,15 @@ def begin(reader: Reader, window: Window | None) -> Progress:
     return Progress(reader, None if window is None else reader)
 
 
-def go_on(progress: Progress, new: bytes, window: Window | None) -> Continuation:
-    """Plans the reading of `new`; only the window that the byte after it falls into is read."""
+def go_on(progress: Progress, new: Symbols, window: Window | None) -> Continuation:
+    """Plans the reading of `new`; only the window that the symbol after it falls into is read.
+
+    Raises:
+        DataError: It cannot follow what was read, or the window is too small for an image.
+    """
     if window is None or progress.anchor is None:
         return Continuation(progress, progress.reader, new, anew=False)
-    anchor, text, first, anew = progress.anchor, progress.text + new, progress.first, False
+    anchor, text, first, anew = progress.anchor, joined(progress.text, new), progress.first, False
     while (fitting := anchor.fit(text, window.positions, window.patches)) < len(text):
         skipped, anchor = _next_window(anchor, text, fitting, fitting + first, window)
         text, first, anew = text[skipped:], False, True
@@ -78,15 +84,26 @@ def go_on(progress: Progress, new: bytes, window: Window | None) -> Continuation
     return Continuation(moved, progress.reader, new, anew=False)
 
 
-def _next_window(anchor: Reader, text: bytes, fitting: int, targets: int, window: Window) -> tuple[int, Reader]:
-    """The bytes to pass over, and the anchor there, for the target after `text[: fitting + 1]` to have a place.
+def _next_window(anchor: Reader, text: Symbols, fitting: int, targets: int, window: Window) -> tuple[int, Reader]:
+    """The symbols to pass over, and the anchor there, for the target after `text[: fitting + 1]` to have a place.
 
-    Neighbouring windows share half a window of targets, fewer where patches are short.
+    Neighbouring windows share half a window of targets, fewer where patches are short. None begins within an image.
     """
     shared = min(window.positions // 2, targets - 1)
     while True:
-        skipped = fitting - shared
+        skipped = _behind_image(text, fitting - shared)
         moved = anchor.skip(text[:skipped])
-        if moved.fit(text[skipped : fitting + 1], window.positions, window.patches) == shared + 1 or shared == 0:
+        reached = skipped + moved.fit(text[skipped : fitting + 1], window.positions, window.patches)
+        if reached > fitting or shared == 0:
             return skipped, moved
         shared //= 2
+
+
+def _behind_image(text: Symbols, place: int) -> int:
+    """`place`, or where the image ends whose beginning, but not whose end, stands before it."""
+    if isinstance(text, bytes):
+        return place
+    begins = next((at for at in range(place - 1, -1, -1) if text[at] in (BOI, EOI)), None)
+    if begins is None or text[begins] == EOI:
+        return place
+    return text.index(EOI, begins)

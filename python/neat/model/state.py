@@ -1,4 +1,4 @@
-"""Where several texts stand while they are read and written: all that a network remembers of them.
+"""Where several texts, with images or without, stand while they are read and written: all that is remembered of them.
 
 A state holds one row per text. It grows with nothing that is read: attention keeps its windows, a memory its weights, a
 patch its bytes so far. Reading replaces what a state holds and never writes to it, so forks are cheap and independent.
@@ -18,6 +18,8 @@ from neat._native import Reader
 from neat.errors import UsageError
 from neat.model.batch import Batch
 from neat.model.cache import Cache, fork, put, select
+from neat.model.document import Text, symbols
+from neat.model.grammar import Written
 from neat.model.reading import Continuation, begin, go_on
 
 if TYPE_CHECKING:
@@ -49,8 +51,10 @@ class State:
         model: What reads them.
         texts: How far each text has been read.
         cache: What the network keeps of them, one row each.
-        logits: Of the next byte of each text, float32 [B, V] on the CPU; not a number before anything is read.
+        logits: Of the next byte of each text, float32 [B, V] on the CPU; not a number before anything is read. Within
+            an image they mean nothing, see `code_logits`.
         choices: Generators of the random choices of each text; None before any has been made.
+        written: Images that were written in each text so far.
     """
 
     def __init__(self, model: TextModel, rows: int) -> None:
@@ -59,28 +63,43 @@ class State:
         self.cache: Cache = model.new_cache(rows)
         self.logits = torch.full((rows, model.network.head.out_features), torch.nan)
         self.choices: list[torch.Generator] | None = None
+        self.written = [Written()] * rows
 
     @property
     def num_rows(self) -> int:
         """Texts."""
         return len(self.texts)
 
-    def read(self, texts: Sequence[bytes]) -> Tensor:
+    def read(self, texts: Sequence[Text]) -> Tensor:
         """Reads on in every text; returns `logits` of the bytes after them, [B, V].
 
         Args:
             texts: What follows, one for each row. The first reading of an empty text gives the first byte's logits.
+                Symbols (`neat.model.document`) may begin and end between the codes of an image.
+
+        Raises:
+            DataError: A text cannot follow: it has images that the network cannot read, or goes on in the wrong place.
         """
         for _ in self.pieces(texts):
             pass
         return self.logits
 
-    def pieces(self, texts: Sequence[bytes]) -> Iterator[Piece]:
+    def open_image(self, row: int = 0) -> tuple[int, ...] | None:
+        """Codes so far of an image that a text has begun and not ended; None elsewhere."""
+        codes = self.texts[row].reader.image
+        return None if codes is None else tuple(codes)
+
+    @torch.inference_mode()
+    def code_logits(self) -> Tensor:
+        """Of the next image code of each text, float32 [B, K] on the CPU; they mean nothing outside images."""
+        return self.model.network.next_code(self.cache).float().cpu()
+
+    def pieces(self, texts: Sequence[Text]) -> Iterator[Piece]:
         """`read`, and what is predicted on the way; texts in windows skip what the last window does not need."""
         if len(texts) != self.num_rows:
             raise UsageError(f"{len(texts)} texts for a state of {self.num_rows} rows", hint="give each row one")
         plans = [
-            go_on(progress, bytes(text), self.model.windows) for progress, text in zip(self.texts, texts, strict=True)
+            go_on(progress, symbols(text), self.model.windows) for progress, text in zip(self.texts, texts, strict=True)
         ]
         # Rows that begin a window read half of it; they go apart from rows that read a byte.
         anew = [row for row, plan in enumerate(plans) if plan.anew]
@@ -127,6 +146,7 @@ class State:
         copy.model, copy.texts = self.model, [self.texts[row] for row in rows]
         copy.cache = select(self.cache, places.to(self.model.device))
         copy.logits = self.logits[places]
+        copy.written = [self.written[row] for row in rows]
         copy.choices = None if self.choices is None else [_copied(self.choices[row]) for row in rows]
         return copy
 
@@ -139,7 +159,7 @@ class State:
         self.cache = put(self.cache, places.to(self.model.device), fresh.cache)
         self.logits = self.logits.index_copy(0, places, fresh.logits)
         for row, progress in zip(chosen, fresh.texts, strict=True):
-            self.texts[row] = progress
+            self.texts[row], self.written[row] = progress, Written()
 
     def save(self, path: str | Path) -> None:
         """Writes all of it to a file, for `TextModel.load_state`.

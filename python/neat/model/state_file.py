@@ -1,7 +1,7 @@
 """States of texts on disk: one safetensors file that names the weights it belongs to.
 
 The tensors are the cache of the network, the logits of the next bytes and the generators of the random choices; the
-metadata says how far each text has been read.
+metadata says how far each text has been read, be it within an image, and how many images were written.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from neat._native import Reader
 from neat.errors import CheckpointError, DataError
 from neat.model.cache import Cache, leaves
 from neat.model.expert_files import network_digest
+from neat.model.document import Symbols
+from neat.model.grammar import Written
 from neat.model.reading import Progress
 from neat.model.state import State
 
@@ -46,7 +48,7 @@ def save_state(state: State, path: str | Path) -> None:
     metadata = {
         "format": FORMAT,
         "weights": network_digest(state.model.network),
-        "texts": json.dumps([_described(progress) for progress in state.texts]),
+        "texts": json.dumps(list(map(_described, state.texts, state.written))),
     }
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
@@ -80,7 +82,7 @@ def load_state(model: TextModel, path: str | Path, rows: int | None = None) -> S
     if rows is not None and len(texts) != rows:
         raise CheckpointError(f"`{source}` holds {len(texts)} texts, not {rows}", hint="select the rows before saving")
     state = State(model, len(texts))
-    state.texts = texts
+    state.texts, state.written = [text for text, _ in texts], [written for _, written in texts]
     state.cache = _filled(state.cache, tensors, source, CACHE)
     state.logits = _checked(tensors, LOGITS, state.logits, source)
     state.choices = _generators(tensors.pop(CHOICES), len(texts), source) if CHOICES in tensors else None
@@ -89,10 +91,12 @@ def load_state(model: TextModel, path: str | Path, rows: int | None = None) -> S
     return state
 
 
-def _described(progress: Progress) -> Mapping[str, Any]:
+def _described(progress: Progress, written: Written) -> Mapping[str, Any]:
     anchor = None if progress.anchor is None else progress.anchor.state()
-    text = base64.b64encode(progress.text).decode("ascii")
-    return {"reader": progress.reader.state(), "anchor": anchor, "text": text, "first": progress.first}
+    symbols = progress.text
+    text = base64.b64encode(symbols).decode("ascii") if isinstance(symbols, bytes) else list(symbols)
+    described = {"reader": progress.reader.state(), "anchor": anchor, "text": text, "first": progress.first}
+    return described | {"images": written.images, "gap": written.gap}
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -108,7 +112,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise CheckpointError(f"`{path}` cannot be read: {error}") from error
 
 
-def _texts(model: TextModel, metadata: Mapping[str, str], path: Path) -> list[Progress]:
+def _texts(model: TextModel, metadata: Mapping[str, str], path: Path) -> list[tuple[Progress, Written]]:
     try:
         described = json.loads(metadata["texts"])
         texts = [_progress(model, text) for text in described]
@@ -116,15 +120,20 @@ def _texts(model: TextModel, metadata: Mapping[str, str], path: Path) -> list[Pr
         raise CheckpointError(f"`{path}`: {error.message}", hint=error.hint) from error
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"`{path}` is damaged: it does not say how far its texts have been read") from error
-    if not texts or any((text.anchor is None) != (model.windows is None) for text in texts):
+    if not texts or any((text.anchor is None) != (model.windows is None) for text, _ in texts):
         raise CheckpointError(f"`{path}` is damaged: its texts are not read the way this model reads")
     return texts
 
 
-def _progress(model: TextModel, text: Mapping[str, Any]) -> Progress:
+def _progress(model: TextModel, text: Mapping[str, Any]) -> tuple[Progress, Written]:
     anchor = None if text["anchor"] is None else Reader(model.preparer, text["anchor"])
     reader = Reader(model.preparer, text["reader"])
-    return Progress(reader, anchor, base64.b64decode(text["text"], validate=True), bool(text["first"]))
+    kept, gap = text["text"], text.get("gap")
+    symbols: Symbols = (
+        tuple(map(int, kept)) if isinstance(kept, list) else base64.b64decode(kept, validate=True)
+    )
+    written = Written(int(text.get("images", 0)), None if gap is None else int(gap))
+    return Progress(reader, anchor, symbols, bool(text["first"])), written
 
 
 def _filled(cache: Cache, tensors: dict[str, Tensor], path: Path, prefix: str) -> Cache:

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from neat import _native
 from neat.errors import DataError, UsageError
-from neat.model.batch import Batch
+from neat.model.batch import IGNORED_TARGET, Batch
 from neat.model.cache import Cache
-from neat.model.document import Document, num_bytes
+from neat.model.document import Document, num_bytes, symbols
 from neat.model.expert_files import add_expert, equip
 from neat.model.experts import mixed, unknown_expert
 from neat.model.losses import NATS_PER_BIT, byte_loss
@@ -29,6 +29,7 @@ from neat.model.neat import NeatModel
 from neat.model.reading import Window
 from neat.model.state import POSITIONS_PER_PASS, State
 from neat.model.state_file import load_state
+from neat.model.vocabulary import BOI, IMAGE_BEGINS, NUM_BYTES
 from neat.model.writing import Sampling, check_sampling, write, write_all
 
 
@@ -134,7 +135,7 @@ class TextModel:
         Of an image it counts what it costs to say that one begins, not its codes; bits are divided by bytes of text.
         """
         _require_bytes(documents)
-        nats = self._nats_in_windows(documents) if self._windowed(documents) else self._nats(documents)
+        nats = self._nats(documents) if self.windows is None else self._nats_in_windows(documents)
         return Score(nats / NATS_PER_BIT, sum(map(num_bytes, documents)), len(documents))
 
     def _nats_in_windows(self, documents: Sequence[Document]) -> float:
@@ -143,22 +144,16 @@ class TextModel:
             nats += float(byte_loss(self.network(batch).cpu().double(), batch.targets.cpu()))
         return nats
 
-    def _windowed(self, documents: Sequence[Document]) -> bool:
-        """Whether windows are read; text with images always is."""
-        return self.windows is not None or any(isinstance(document, _native.Document) for document in documents)
-
     def _nats(self, documents: Sequence[Document]) -> float:
         nats = 0.0
         for index, first, logits in self._predictions(documents):
-            text = documents[index]
-            assert not isinstance(text, _native.Document), "these are read in windows"
-            targets = torch.tensor(list(text[first : first + len(logits)]))
+            targets = torch.tensor(list(map(_target, symbols(documents[index])[first : first + len(logits)])))
             nats += float(byte_loss(logits.cpu().double()[None], targets[None]))
         return nats
 
     def _predictions(self, documents: Sequence[Document]) -> Iterator[tuple[int, int, Tensor]]:
         """(document, first byte, logits [n, V] of n bytes from there), in no particular order."""
-        if not self._windowed(documents):
+        if self.windows is None:
             yield from self._streamed(documents)
             return
         for batch, spans in self._batches(documents):
@@ -167,14 +162,14 @@ class TextModel:
                 yield index, scored, logits[row, scored - start : end - start]
 
     def _streamed(self, texts: Sequence[Document]) -> Iterator[tuple[int, int, Tensor]]:
-        """Documents without images read on from piece to piece, those of similar lengths together."""
-        documents = [bytes(text) for text in texts if not isinstance(text, _native.Document)]
+        """Documents read on from piece to piece, those of similar lengths together."""
+        documents = [symbols(text) for text in texts]
         order = sorted((i for i in range(len(documents)) if documents[i]), key=lambda i: -len(documents[i]))
         per_pass = max(1, POSITIONS_PER_PASS // self.window)
         for first in range(0, len(order), per_pass):
             group = order[first : first + per_pass]
             done = [0] * len(group)
-            # The last byte is predicted, not read.
+            # The last symbol is predicted, not read.
             for piece in self.new_state(len(group)).pieces([documents[index][:-1] for index in group]):
                 for place, (row, count) in enumerate(zip(piece.rows, piece.counts, strict=True)):
                     yield group[row], done[row], piece.logits[place, :count]
@@ -200,7 +195,7 @@ class TextModel:
 
     def generate(
         self,
-        prompt: bytes = b"",
+        prompt: Document = b"",
         *,
         max_bytes: int = 400,
         seed: int | None = None,
@@ -224,14 +219,11 @@ class TextModel:
             UsageError: A value is out of its range.
         """
         check_sampling(temperature, top_p, stop)
-        state = self.new_state() if state is None else self._own(state)
-        if state.num_rows != 1:
-            raise UsageError(f"a state of {state.num_rows} rows cannot go on as one text", hint="select one of them")
-        return write(state, prompt, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
+        return write(self.own(state, rows=1), prompt, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
 
     def generate_batch(
         self,
-        prompts: Sequence[bytes],
+        prompts: Sequence[Document],
         *,
         max_bytes: int = 400,
         seed: int | None = None,
@@ -247,14 +239,22 @@ class TextModel:
         check_sampling(temperature, top_p, stop)
         if not prompts:
             return []
-        state = self.new_state(len(prompts)) if state is None else self._own(state)
-        return write_all(state, prompts, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
+        return write_all(self.own(state, rows=len(prompts)), prompts, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
 
-    def _own(self, state: State) -> State:
+    def own(self, state: State | None, rows: int) -> State:
+        """`state`, or a new one of `rows` texts.
+
+        Raises:
+            UsageError: It belongs to another model, or has several texts where one is to be gone on with.
+        """
+        if state is None:
+            return self.new_state(rows)
         if state.model.network is not self.network:
             raise UsageError(
                 "the state belongs to another model", hint="a mixture of experts and its base have states of their own"
             )
+        if rows == 1 and state.num_rows != 1:
+            raise UsageError(f"a state of {state.num_rows} rows cannot go on as one text", hint="select one of them")
         return state
 
     def _spans(self, document: Document, *, include_next: bool) -> list[tuple[int, int, int]]:
@@ -282,6 +282,13 @@ class TextModel:
                 self.patch_slots,
             )
             yield Batch.from_arrays(arrays, self.device), some
+
+
+def _target(symbol: int) -> int:
+    """The class that predicts a symbol; codes and the end of an image have none."""
+    if symbol < NUM_BYTES:
+        return symbol
+    return IMAGE_BEGINS if symbol == BOI else IGNORED_TARGET
 
 
 def _require_bytes(documents: Sequence[Document]) -> None:

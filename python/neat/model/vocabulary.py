@@ -13,3 +13,6 @@ IMAGE_BEGINS = 256
 
 NUM_BYTES = 256
 NUM_IDS = 264
+
+FIRST_CODE = NUM_IDS
+"""Image code 0 where a document is one sequence of symbols: bytes, BOI, codes, EOI. No id that a model reads."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from neat.errors import UsageError
+from neat.model.document import Document, num_bytes
 from neat.model.sampling import sample_bytes
 from neat.model.state import State
 from neat.model.vocabulary import NUM_BYTES
@@ -39,15 +40,16 @@ class Sampling:
         return min((at for at in found if at >= 0), default=-1)
 
 
-def write(state: State, prompt: bytes, sampling: Sampling) -> Iterator[bytes]:
+def write(state: State, prompt: Document, sampling: Sampling) -> Iterator[bytes]:
     """Goes on with the one text of `state`, piece by piece."""
     sampling.start(state)
-    state.read([prompt])
+    read_text(state, [prompt])
+    _require_text(state)
     pending = bytearray()
     held = max((len(text) for text in sampling.stop), default=1) - 1
     for _ in range(sampling.max_bytes):
         pending += bytes(sampling.draw(state, [0]))
-        state.read([bytes(pending[-1:])])
+        read_text(state, [bytes(pending[-1:])])
         ended = sampling.end(pending, 1)
         if ended >= 0:
             yield bytes(pending[:ended])
@@ -61,10 +63,11 @@ def write(state: State, prompt: bytes, sampling: Sampling) -> Iterator[bytes]:
         yield bytes(pending)
 
 
-def write_all(state: State, prompts: Sequence[bytes], sampling: Sampling) -> list[bytes]:
+def write_all(state: State, prompts: Sequence[Document], sampling: Sampling) -> list[bytes]:
     """Goes on with every text of `state`; one that has ended waits for the others."""
     sampling.start(state)
-    state.read(prompts)
+    read_text(state, prompts)
+    _require_text(state)
     written = [bytearray() for _ in prompts]
     going = list(range(len(prompts)))
     for _ in range(sampling.max_bytes):
@@ -72,7 +75,7 @@ def write_all(state: State, prompts: Sequence[bytes], sampling: Sampling) -> lis
         for row, byte in zip(going, sampling.draw(state, going), strict=True):
             new[row] = bytes([byte])
             written[row].append(byte)
-        state.read(new)
+        read_text(state, new)
         for row in going:
             ended = sampling.end(written[row], 1)
             if ended >= 0:
@@ -82,6 +85,20 @@ def write_all(state: State, prompts: Sequence[bytes], sampling: Sampling) -> lis
         if not going:
             break
     return [bytes(text) for text in written]
+
+
+def read_text(state: State, prompts: Sequence[Document]) -> None:
+    """Reads text that was not drawn under the grammar of images; for that it counts as bytes only."""
+    state.read(prompts)
+    state.written = [
+        written.followed_by(num_bytes(prompt)) for written, prompt in zip(state.written, prompts, strict=True)
+    ]
+
+
+def _require_text(state: State) -> None:
+    """Raises `UsageError` when a text ends within an image, where no byte can follow."""
+    if any(state.open_image(row) is not None for row in range(state.num_rows)):
+        raise UsageError("the text ends within an image", hint="go on with `write_interleaved`")
 
 
 def check_sampling(temperature: float, top_p: float, stop: Sequence[bytes]) -> None:
