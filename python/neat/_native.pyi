@@ -159,6 +159,10 @@ class Document:
         """
         The parts: text as bytes, images as lists of codes. Empty texts are left out.
         """
+    def symbols(self, /) -> list[int]:
+        """
+        One number a position: a byte, 259 where an image begins, 264 and more for a code, 260 where the image ends.
+        """
 
 @final
 class Documents:
@@ -350,7 +354,8 @@ class Reader:
     """
     Turns a document into positions as it is written. A reader never changes: reading gives new ones.
 
-    The positions are those that `Preparer.windows` gives for the whole document, however it is cut.
+    The positions are those that `Preparer.windows` gives for the whole document, however it is cut: also between the
+    codes of an image. What is read is `bytes`, or a sequence of symbols as `Document.symbols` gives them.
     """
     def __new__(cls, /, preparer: Preparer, state: str | None = None) -> Reader:
         """
@@ -360,11 +365,17 @@ class Reader:
             neat.errors.DataError: The state is damaged or belongs to another preparer.
         """
     def __repr__(self, /) -> str: ...
-    def fit(self, /, text: bytes | bytearray, positions: SupportsIndex, patches: SupportsIndex) -> int:
+    def fit(self, /, text: bytes | bytearray | SupportsGetItem[int, SupportsIndex], positions: SupportsIndex, patches: SupportsIndex) -> int:
         """
-        How many bytes of `text` can be read until the segment is full.
+        How many symbols of `text` can be read until the segment is full.
 
-        It is full at `positions` positions, or when one more would lie in more than `patches` patches.
+        It is full at `positions` positions, or when one more would lie in more than `patches` patches. The codes of an
+        image are read all or not at all; an image that has not ended needs room for those that are to come.
+        """
+    @property
+    def image(self, /) -> list[int] | None:
+        """
+        Codes read of an image that has not ended; None outside images.
         """
     @property
     def num_patches(self, /) -> int:
@@ -377,20 +388,20 @@ class Reader:
         Positions of the segment so far.
         """
     @staticmethod
-    def read(readers: SupportsGetItem[int, Reader], texts: SupportsGetItem[int, bytes | bytearray]) -> tuple[dict, list[Reader]]:
+    def read(readers: SupportsGetItem[int, Reader], texts: SupportsGetItem[int, bytes | bytearray | SupportsGetItem[int, SupportsIndex]]) -> tuple[dict, list[Reader]]:
         """
         Read one text with each of several readers: the arrays of a batch that continues streams, and new readers.
 
         The arrays are those of `Preparer.windows`, with one more patch slot than any row closes patches. The position
-        before a document's first byte comes with what is read first, be it nothing.
+        before a document's first symbol comes with what is read first, be it nothing. Targets are not known yet.
         """
-    def skip(self, /, text: bytes | bytearray) -> Reader:
+    def skip(self, /, text: bytes | bytearray | SupportsGetItem[int, SupportsIndex]) -> Reader:
         """
-        A reader that has passed over `text` without positions for it; the next byte begins a segment.
+        A reader that has passed over `text` without positions for it; the next symbol begins a segment.
         """
     def state(self, /) -> str:
         """
-        Where it stands, as JSON of less than a kilobyte.
+        Where it stands, as JSON of less than a kilobyte, and the codes of an image that has not ended.
         """
 
 @final

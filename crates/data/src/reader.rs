@@ -175,7 +175,10 @@ impl Reader {
             (Some(_), Part::Text(text)) if text.is_empty() => Ok(codes),
             (None, Part::Begin) => Ok(Some(0)),
             (Some(seen), Part::Code(code)) if seen < shape.codes => match shape.fault(0, &[*code], true) {
-                Some(_) => Err(wrong(&format!("there is no code {code}, the codebook has {} entries", shape.codebook))),
+                Some(_) => Err(wrong(&format!(
+                    "there is no code {code}, the codebook has {} entries",
+                    shape.codebook
+                ))),
                 None => Ok(Some(seen + 1)),
             },
             (Some(seen), Part::End) if seen == shape.codes => Ok(None),

@@ -1,8 +1,8 @@
 """Writing text with images: bytes, and where the network begins an image, its codes.
 
-Each symbol is drawn from the network's prediction after all symbols before it, by the rules of `neat.model.grammar`, and
-then read. The prediction is that of a pass over the whole text, in the window that a score of it would use, so what is
-drawn is what training has scored.
+Each symbol is drawn from the network's prediction after all symbols before it, by the rules of `neat.model.grammar`,
+and then read. The prediction is that of a pass over the whole text, in the window that a score of it would use, so what
+is drawn is what training has scored.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ from torch import Tensor
 from neat._native import Reader
 from neat.errors import CheckpointError, DataError
 from neat.model.cache import Cache, leaves
-from neat.model.expert_files import network_digest
 from neat.model.document import Symbols
+from neat.model.expert_files import network_digest
 from neat.model.grammar import Written
 from neat.model.reading import Progress
 from neat.model.state import State
@@ -129,9 +129,7 @@ def _progress(model: TextModel, text: Mapping[str, Any]) -> tuple[Progress, Writ
     anchor = None if text["anchor"] is None else Reader(model.preparer, text["anchor"])
     reader = Reader(model.preparer, text["reader"])
     kept, gap = text["text"], text.get("gap")
-    symbols: Symbols = (
-        tuple(map(int, kept)) if isinstance(kept, list) else base64.b64decode(kept, validate=True)
-    )
+    symbols: Symbols = tuple(map(int, kept)) if isinstance(kept, list) else base64.b64decode(kept, validate=True)
     written = Written(int(text.get("images", 0)), None if gap is None else int(gap))
     return Progress(reader, anchor, symbols, bool(text["first"])), written
 

@@ -239,7 +239,9 @@ class TextModel:
         check_sampling(temperature, top_p, stop)
         if not prompts:
             return []
-        return write_all(self.own(state, rows=len(prompts)), prompts, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
+        return write_all(
+            self.own(state, rows=len(prompts)), prompts, Sampling(max_bytes, seed, temperature, top_p, tuple(stop))
+        )
 
     def own(self, state: State | None, rows: int) -> State:
         """`state`, or a new one of `rows` texts.
