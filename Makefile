@@ -20,7 +20,7 @@ unexport PYTHONPATH PYTHONHOME
 TOOLS := $(VENV)/.neat-tools
 CRATES := -p neat-data -p neat-dynamics
 
-.PHONY: help demo test build fmt lint types bench bench-tiny bench-mqar bench-experts stubs clean check-tools
+.PHONY: help demo test build fmt lint types bench bench-tiny bench-mqar bench-decode bench-experts stubs clean check-tools
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -59,6 +59,9 @@ bench: build  ## measure speed beside named peers (CORPUS=DIR adds the loader); 
 
 bench-tiny: build  ## the tiny table of the README: eight models for 100 s and 300 s each, an hour on an idle machine
 	python benchmarks/tiny_table.py --json benchmarks/results/tiny_table.json
+
+bench-decode: build  ## speed and memory of writing after contexts of 1 kB to 256 kB
+	python benchmarks/decode.py --json benchmarks/results/decode.json
 
 bench-experts: build  ## right expert, base and wrong expert on four small dialects, three seeds; a quarter of an hour
 	python benchmarks/experts.py --json benchmarks/results/experts.json

@@ -448,6 +448,14 @@ class WindowStream:
         `skipped_excluded` (draws that gave nothing) and `wait_s` (seconds spent in `next`, this stream only).
         """
 
+def column(path: str, name: str) -> list[bytes | None]:
+    """
+    All values of a column of strings or byte arrays of a Parquet file, in the order of its rows; None where it is null.
+
+    Raises:
+        neat.errors.DataError: The file cannot be read or has no such column.
+    """
+
 def inspect(path: str, text_field: str = "text") -> str:
     """
     Reads one file through and reports, as JSON: `format`, `compression`, `file_bytes`, `rows`, `documents`, `bytes` (of

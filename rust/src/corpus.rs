@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use neat_data::{CorpusConfig, DataError, Documents as CoreDocuments, ImageShape, OnBadRow, Part};
 use numpy::{IntoPyArray, PyArray1};
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::document::to_python;
 use crate::error::{OrRaise, data_error};
@@ -218,6 +219,20 @@ impl Documents {
         let next = py.detach(|| self.inner.lock().unwrap_or_else(PoisonError::into_inner).next());
         next.transpose().or_raise()?.map(|document| to_python(py, document)).transpose()
     }
+}
+
+/// All values of a column of strings or byte arrays of a Parquet file, in the order of its rows; None where it is null.
+///
+/// Raises:
+///     neat.errors.DataError: The file cannot be read or has no such column.
+#[pyfunction]
+pub(crate) fn column<'py>(
+    py: Python<'py>,
+    path: &str,
+    name: &str,
+) -> PyResult<Vec<Option<Bound<'py, PyBytes>>>> {
+    let values = interruptible(py, |tick| neat_data::column(Path::new(path), name, tick))?;
+    Ok(values.into_iter().map(|value| value.map(|value| PyBytes::new(py, &value))).collect())
 }
 
 /// Reads one file through and reports, as JSON: `format`, `compression`, `file_bytes`, `rows`, `documents`, `bytes` (of

@@ -18,7 +18,7 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::corpus::{Corpus, Documents, inspect};
+    use crate::corpus::{Corpus, Documents, column, inspect};
     #[pymodule_export]
     use crate::document::Document;
     #[pymodule_export]

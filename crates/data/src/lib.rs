@@ -32,7 +32,7 @@ pub use order::Permutation;
 pub use patch::{Patcher, Rule};
 pub use prepare::{Prepared, Preparer, Segment, Span};
 pub use reader::Reader;
-pub use source::inspect::{FirstBad, Inspection, inspect};
+pub use source::inspect::{FirstBad, Inspection, column, inspect};
 pub use source::{Compression, Format};
 pub use stream::{Shape, StreamConfig, WindowStream};
 pub use windows::{

@@ -366,7 +366,10 @@ impl Preparer {
 }
 
 fn unread_images() -> DataError {
-    DataError::invalid("the document has images, the preparer reads text only", "set vision.on = true and vision.codec")
+    DataError::invalid(
+        "the document has images, the preparer reads text only",
+        "set vision.on = true and vision.codec",
+    )
 }
 
 /// Stretches of the positions `[s, e)`, each with the text it reads: all positions of a text, the one after its last

@@ -52,7 +52,10 @@ def configure(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the subcommand."""
-    commands = {"inspect": _inspect, "entropy-model": _entropy_model, "stats": _stats, "world": images.run_world}
+    commands = {"inspect": _inspect, "entropy-model": _entropy_model, "stats": _stats, "world": images.run_world} | {
+        "codec": images.run_codec,
+        "encode": images.run_encode,
+    }
     return commands[arguments.command](arguments)
 
 

@@ -19,12 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from neat.config.vision import Vision
+from neat.config.vision import PALETTE, Vision
 from neat.errors import ConfigError, DataError
 from neat.model.palette import MAX_COLOURS, palette
 
 FORMAT = "neat-codec-1"
-PALETTE = "palette:"
 
 
 class Codec(nn.Module):
@@ -184,7 +183,7 @@ def make_codec(vision: Vision) -> Codec:
         DataError: The file is missing or damaged.
     """
     if vision.codec.startswith(PALETTE):
-        return PaletteCodec(_colours(vision.codec), vision.image_size, vision.grid)
+        return PaletteCodec(palette_colours(vision.codec), vision.image_size, vision.grid)
     shape = Shape.of(vision)
     if torch.get_default_device().type == "meta" or not vision.codec:
         return VQCodec(shape)
@@ -250,7 +249,12 @@ def _refuse_other_sizes(path: str, found: Mapping[str, int], wanted: Mapping[str
     raise ConfigError(f"vision.{name} is {wanted[name]}, the codec {path} has {found[name]}", hint=f"use {settings}")
 
 
-def _colours(name: str) -> int:
+def palette_colours(name: str) -> int:
+    """Colours of the palette of that name, palette:N.
+
+    Raises:
+        ConfigError: There is no such palette.
+    """
     number = name.removeprefix(PALETTE)
     if not number.isdecimal() or not 2 <= int(number) <= MAX_COLOURS:
         raise ConfigError(f"vision.codec is {name}", hint=f"a palette has 2 to {MAX_COLOURS} colours: palette:16")

@@ -50,6 +50,16 @@ pub struct FirstBad {
     pub reason: String,
 }
 
+/// All values of a column of strings or byte arrays of a Parquet file.
+///
+/// `tick` is called before each row group; its error ends the reading.
+pub fn column(path: &Path, name: &str, tick: &mut dyn FnMut() -> Result<()>) -> Result<Vec<Option<Vec<u8>>>> {
+    match detect(path)? {
+        (Format::Parquet, _) => parquet::column(path, name, tick),
+        _ => Err(DataError::invalid(format!("`{}` is not a Parquet file", path.display()), "")),
+    }
+}
+
 /// Reads the whole file. Bad content is reported, not raised; only a file that cannot be opened is an error.
 ///
 /// `tick` is called about once a mebibyte; its error ends the reading.

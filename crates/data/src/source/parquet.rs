@@ -245,6 +245,22 @@ pub(crate) fn outline(path: &Path) -> Result<(Vec<String>, u64)> {
     Ok((columns(reader.metadata()), u64::try_from(rows).unwrap_or(0)))
 }
 
+/// All values of a column of strings or byte arrays.
+pub(crate) fn column(
+    path: &Path,
+    name: &str,
+    tick: &mut dyn FnMut() -> Result<()>,
+) -> Result<Vec<Option<Vec<u8>>>> {
+    let reader = ParquetReader::new(path, name)?;
+    let mut values = Vec::new();
+    for group in 0..reader.metadata().num_row_groups() {
+        tick()?;
+        let column = reader.read(group)?;
+        values.extend(column.values.iter().map(|value| value.as_ref().map(|value| value.data().to_vec())));
+    }
+    Ok(values)
+}
+
 /// Tables the row groups from the footer; the text itself is not read.
 pub(crate) fn scan(path: &Path, fields: Fields<'_>) -> Result<FileEntry> {
     let reader = ParquetReader::new(path, fields.text)?;
