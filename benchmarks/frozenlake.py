@@ -1,6 +1,6 @@
 """Do images on the way to the answer help? FrozenLake, with and without them, at equal training cost.
 
-Usage: ``python benchmarks/frozenlake.py [--steps 400] [--seeds 0 1 2] [--arms direct images ...] [--json PATH]``.
+Usage: ``python benchmarks/frozenlake.py [--steps 250] [--seeds 0 1 2] [--arms direct images ...] [--json PATH]``.
 
 Every arm reads an image of the board and the moves, and answers where they lead: goal, hole or safe. `direct` answers
 at once; `images` draws the board after each move and then answers, trained with the token discrepancy loss;
@@ -234,7 +234,7 @@ def run(name: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Prints a table and writes the figures of every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--json", type=Path)
