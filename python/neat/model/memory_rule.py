@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.checkpoint import checkpoint
 
 LOWEST_LOG = -30.0
@@ -174,13 +175,19 @@ def places(document: Tensor, chunk: int) -> list[Place]:
 
     A document that begins inside a chunk begins with a fresh memory there.
     """
-    before = F.pad(document, (1, 0), value=-2)[:, :-1]
+    before = torch.cat((document[:, :1], document[:, :-1]), dim=1)
     found = []
     for part, previous in zip(torch.split(document, chunk, 1), torch.split(before, chunk, 1), strict=True):
         same = part[:, :, None] == part[:, None, :]
         running = part == previous[:, :1]
-        found.append(Place((part >= 0)[:, None], same.tril()[:, None], running[:, None]))
+        every = _readable(running) and bool(running.all())
+        found.append(Place((part >= 0)[:, None], same.tril()[:, None], None if every else running[:, None]))
     return found
+
+
+def _readable(tensor: Tensor) -> bool:
+    """Whether looking at a value is free: not on an accelerator, and not where there are no values."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not isinstance(tensor, FakeTensor)
 
 
 def learn(
@@ -201,7 +208,7 @@ def learn(
         if rule.recompute and torch.is_grad_enabled():
             learned = _again(state, fresh, part, place, rule)
         else:
-            learned = learn_chunk(state, state.weights, part, place, rule, fresh=fresh)
+            learned = _whole_chunk(state, fresh, part, place, rule)
         state = learned.state
         reads.append(learned.reads)
         if watch is not None:
@@ -211,11 +218,18 @@ def learn(
 
 def _again(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: Rule) -> Chunk:
     def chunk(state: Learned, writes: Writes) -> Chunk:
-        return learn_chunk(state, state.weights, writes, place, rule, fresh=fresh)
+        return _whole_chunk(state, fresh, writes, place, rule)
 
     # Nothing random happens inside, so no generator need be restored.
     learned: Chunk = checkpoint(chunk, state, writes, use_reentrant=False, preserve_rng_state=False)
     return learned
+
+
+def _whole_chunk(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: Rule) -> Chunk:
+    if writes.rate.device.type == "cpu" and not torch.compiler.is_compiling():
+        from neat.model.memory_chunk import fast_chunk
+        return fast_chunk(state, fresh, writes, place, rule)
+    return learn_chunk(state, state.weights, writes, place, rule, fresh=fresh)
 
 
 def learn_chunk(
@@ -239,6 +253,8 @@ def learn_chunk(
         fresh: Memory of documents that begin inside the chunk, [H, ..]; None where none does.
         gram: Sum of the outer products of the keys that this chunk has written before, [B, H, K, K].
     """
+    if place.running is None:
+        fresh = None
     taken = _gradients(_Base(start, fresh, place, rule), writes)
     rate = torch.where(taken.wrote, writes.rate, 0.0)
     if rule.gram:
