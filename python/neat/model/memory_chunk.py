@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neat.model.memory_flow import Flow, Masks, flow_of, masks_of
+from neat.model.memory_flow import Masks, flow_of, masks_of
 from neat.model.memory_rule import TINY, Chunk, Gradients, Learned, Place, Rule, Weights, Writes
 
 
@@ -30,7 +30,7 @@ def fast_chunk(state: Learned, fresh: Weights, writes: Writes, place: Place, rul
         rule: Bounds of the steps.
     """
     rows, heads = writes.rate.shape[:2]
-    masks = masks_of(place, heads, writes.rate.dtype)
+    masks = masks_of(place, heads, writes.rate.dtype, rule.product)
     query, key, value = (tensor.flatten(0, 1) for tensor in writes[:3])
     first, second = (layer.flatten(0, 1) for layer in state)
     joined = _Join.apply(first, second, *fresh, rule.product, masks.running is not None)
@@ -49,12 +49,14 @@ def fast_chunk(state: Learned, fresh: Weights, writes: Writes, place: Place, rul
         query, left, right, hidden, step, *joined, first, second, *fresh, *flow, masks.running
     )
 
-    def by_row(tensor: Tensor) -> Tensor:
-        return tensor.unflatten(0, (rows, heads))
+    taken = Gradients(*(_by_row(x, heads) for x in (hidden, step, second_step, surprise, wrote)))
+    return Chunk(_by_row(reads, heads), Learned(_by_row(first, heads), _by_row(second, heads)), taken)
 
-    taken = Gradients(hidden, step, second_step, surprise, wrote)
-    learned = Learned(by_row(first), by_row(second))
-    return Chunk(by_row(reads), learned, Gradients(*(by_row(tensor) for tensor in taken)))
+
+def _by_row(x: Tensor, heads: int) -> Tensor:
+    """[G, ..] -> [B, H, ..]."""
+    by_row: Tensor = x.view(-1, heads, *x.shape[1:])
+    return by_row
 
 
 def _written(surprise: Tensor, place: Place, rule: Rule, rows: int) -> Tensor:
@@ -67,7 +69,7 @@ def _rate(key: Tensor, rate: Tensor, wrote: Tensor, masks: Masks, rule: Rule) ->
     wrote = wrote.to(rate.dtype)
     if not rule.gram:
         return rate * wrote
-    repeats = _Repeats.apply(key, masks.earlier * wrote[:, None, :])
+    repeats: Tensor = _Repeats.apply(key, masks.earlier * wrote[:, None, :])
     return rate * wrote / repeats.clamp(min=1.0)
 
 
@@ -82,12 +84,14 @@ def _shrink(norm: Tensor, limit: float) -> Tensor:
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:
     """Sum of the products of two matrices, [G, .., ..] -> [G]."""
-    return torch.linalg.vecdot(left.flatten(1), right.flatten(1))
+    product: Tensor = torch.linalg.vecdot(left.flatten(1), right.flatten(1))
+    return product
 
 
 def _along(left: Tensor, right: Tensor) -> Tensor:
     """Sum of the products over the last axis."""
-    return torch.linalg.vecdot(left, right)
+    product: Tensor = torch.linalg.vecdot(left, right)
+    return product
 
 
 class _Repeats(torch.autograd.Function):
@@ -98,7 +102,8 @@ class _Repeats(torch.autograd.Function):
         alike = key @ key.mT
         seen = alike * mask
         ctx.save_for_backward(key, seen)
-        return _along(alike, seen)
+        repeats: Tensor = torch.linalg.vecdot(alike, seen)
+        return repeats
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
@@ -112,7 +117,13 @@ class _Join(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, first: Tensor, second: Tensor, fresh: Tensor, fresh_second: Tensor, product: torch.dtype, fresher: bool
+        ctx: Any,
+        first: Tensor,
+        second: Tensor,
+        fresh: Tensor,
+        fresh_second: Tensor,
+        product: torch.dtype,
+        fresher: bool,
     ) -> tuple[Tensor, Tensor]:
         (num, double, hidden), (heads, width, _) = first.shape, fresh.shape
         parts = 3 if fresher else 2
@@ -136,8 +147,8 @@ class _Join(torch.autograd.Function):
         second[:, hidden:], second[:, :hidden] = beside[..., :width], beside[..., width : 2 * width]
         if not fresher:
             return first, second, None, None, None, None
-        fresh = above[:, 2 * width :].to(exact).unflatten(0, (-1, heads)).sum(0)
-        fresh_second = beside[..., 2 * width :].to(exact).unflatten(0, (-1, heads)).sum(0)
+        fresh = _by_row(above[:, 2 * width :].to(exact), heads).sum(0)
+        fresh_second = _by_row(beside[..., 2 * width :].to(exact), heads).sum(0)
         return first, second, fresh, fresh_second, None, None
 
 
@@ -340,7 +351,7 @@ class _Last(NamedTuple):
         torch.mul(weights, kept if running is None else kept * running, out=new).addcmul_(momentum, carried)
         if running is not None:
             heads = fresh.shape[0]
-            new.unflatten(0, (-1, heads)).addcmul_(fresh, (kept * (1 - running)).unflatten(0, (-1, heads)))
+            _by_row(new, heads).addcmul_(fresh, _by_row(kept * (1 - running), heads))
         torch.mul(momentum, moved, out=moving)
         return after.sub_(grown)
 
@@ -356,8 +367,8 @@ class _Last(NamedTuple):
         to_kept, to_fresh = _dot(to_new, weights), None
         if self.running is not None and running is not None:
             heads = fresh.shape[0]
-            rows = to_new.unflatten(0, (-1, heads))
-            to_fresh = (rows * (kept * (1 - running)).unflatten(0, (-1, heads))).sum(0)
+            rows = _by_row(to_new, heads)
+            to_fresh = (rows * _by_row(kept * (1 - running), heads)).sum(0)
             missed = _dot(to_new, fresh.repeat(rows.shape[0], 1, 1))
             to_kept = torch.lerp(missed, to_kept, self.running)
         return before, to_fresh, (to_kept, _dot(to_new, momentum), _dot(to_moving, momentum))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from neat.model.memory_rule import LOWEST_LOG, Place
 
@@ -52,8 +53,12 @@ class Flow(NamedTuple):
     moving: Tensor
 
 
-def masks_of(place: Place, heads: int, dtype: torch.dtype) -> Masks:
-    """The masks of `place` for `heads` memories per row."""
+def masks_of(place: Place, heads: int, dtype: torch.dtype, product: torch.dtype) -> Masks:
+    """The masks of `place` for `heads` memories per row.
+
+    Where products are rounded anyway, fresh memories are left out of chunks in which no document begins. In full
+    precision they take part always, so that not even the rounding of a row depends on what its batch holds.
+    """
 
     def by_memory(mask: Tensor) -> Tensor:
         rows = place.active.shape[0]
@@ -62,8 +67,15 @@ def masks_of(place: Place, heads: int, dtype: torch.dtype) -> Masks:
     active, earlier = place.active.to(dtype), place.earlier.to(dtype)
     # log(1) = 0 and log(0) = -inf
     opened, lasting = earlier.log(), (earlier * active[:, :, None]).log()
-    running = None if place.running is None else by_memory(place.running.to(dtype))
+    running = None
+    if place.running is not None and not (product != dtype and _all(place.running)):
+        running = by_memory(place.running.to(dtype))
     return Masks(by_memory(active), by_memory(earlier), by_memory(opened), by_memory(lasting), running)
+
+
+def _all(flags: Tensor) -> bool:
+    """Whether all are set; no where nothing has a value."""
+    return not isinstance(flags, FakeTensor) and bool(flags.all())
 
 
 def flow_of(log_keep: Tensor, log_momentum: Tensor, masks: Masks, product: torch.dtype) -> Flow:

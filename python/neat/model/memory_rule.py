@@ -21,7 +21,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils.checkpoint import checkpoint
 
 LOWEST_LOG = -30.0
@@ -180,14 +179,8 @@ def places(document: Tensor, chunk: int) -> list[Place]:
     for part, previous in zip(torch.split(document, chunk, 1), torch.split(before, chunk, 1), strict=True):
         same = part[:, :, None] == part[:, None, :]
         running = part == previous[:, :1]
-        every = _readable(running) and bool(running.all())
-        found.append(Place((part >= 0)[:, None], same.tril()[:, None], None if every else running[:, None]))
+        found.append(Place((part >= 0)[:, None], same.tril()[:, None], running[:, None]))
     return found
-
-
-def _readable(tensor: Tensor) -> bool:
-    """Whether looking at a value is free: not on an accelerator, and not where there are no values."""
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling() and not isinstance(tensor, FakeTensor)
 
 
 def learn(
@@ -226,8 +219,11 @@ def _again(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: R
 
 
 def _whole_chunk(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: Rule) -> Chunk:
+    """A chunk from its beginning; a compiled graph and accelerators, which fuse by themselves, go by `learn_chunk`."""
     if writes.rate.device.type == "cpu" and not torch.compiler.is_compiling():
+        # Here, as it builds on the types of this file.
         from neat.model.memory_chunk import fast_chunk
+
         return fast_chunk(state, fresh, writes, place, rule)
     return learn_chunk(state, state.weights, writes, place, rule, fresh=fresh)
 
