@@ -1,6 +1,6 @@
 """Do images on the way to the answer help? FrozenLake, with and without them, at equal training cost.
 
-Usage: ``python benchmarks/frozenlake.py [--steps 400] [--seeds 0 1 2] [--arms direct images ...] [--json PATH]``.
+Usage: ``python benchmarks/frozenlake.py [--steps 250] [--seeds 0 1 2] [--arms direct images ...] [--json PATH]``.
 
 Every arm reads an image of the board and the moves, and answers where they lead: goal, hole or safe. `direct` answers
 at once; `images` draws the board after each move and then answers, trained with the token discrepancy loss;
@@ -39,7 +39,7 @@ GRID = 4
 ARMS = {"direct": ("direct", 0.0), "images": ("images", 0.5), "images, no discrepancy": ("images", 0.0)}
 """Arm -> arm of the puzzles, weight of the discrepancy loss."""
 TRAIN_ROWS, TEST_ROWS = 6000, 100
-MAX_BYTES = 100
+MAX_BYTES, MAX_IMAGES = 80, 6
 SETTINGS = {
     "data.validation_share": 0.0,
     "patcher.rule": "byte",
@@ -60,7 +60,6 @@ SETTINGS = {
     "vision.grid": GRID,
     "vision.head_layers": 1,
     "vision.head_ffn_width": 128,
-    "vision.max_images": 8,
     "vision.min_gap": 1,
     "optim.ema_decay": 0.0,
     "train.window": 256,
@@ -213,6 +212,7 @@ def run(name: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
         "seed": seed,
         "train.max_steps": steps,
         "vision.discrepancy_weight": discrepancy,
+        "vision.max_images": MAX_IMAGES if arm == "images" else 0,
     }
     trainer = build(load(None, [f"{key}={json.dumps(value)}" for key, value in settings.items()]).config)
     tests = make_rows(arm, "test", 10_000 + seed, TEST_ROWS)
@@ -234,7 +234,7 @@ def run(name: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
 def main() -> None:
     """Prints a table and writes the figures of every run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--json", type=Path)

@@ -20,12 +20,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-bad-row", choices=("stop", "skip"), default="stop", help="what a damaged row does (%(default)s)"
     )
+    parser.add_argument(
+        "--recall",
+        action="store_true",
+        help="instead: what the model still knows of a text after 0 to 4096 bytes of --data, and without its memory",
+    )
     add_device_option(parser)
     add_json_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Evaluates and prints the scores."""
+    if arguments.recall:
+        return _recall(arguments)
     from neat.evaluate.bpb import evaluate  # torch
 
     scores = evaluate(
@@ -36,4 +43,16 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
     )
     (print_json if arguments.json else print_table)(scores)
+    return 0
+
+
+def _recall(arguments: argparse.Namespace) -> int:
+    from neat.data.pipeline import read_documents
+    from neat.evaluate.load import load_all  # torch
+    from neat.evaluate.recall import recall
+
+    loaded = load_all(arguments.path, device=arguments.device)
+    prose = read_documents(arguments.data, arguments.text_field, arguments.on_bad_row, loaded.config)
+    found = recall(loaded.model, [document for document in prose if isinstance(document, bytes)])
+    (print_json if arguments.json else print_table)(found)
     return 0

@@ -74,7 +74,9 @@ class Config(Section):
         if self.patcher.rule == "byte" or not self.network.patches:
             return window + 1
         mean = self.patcher.stride if self.patcher.rule == "stride" else self.patcher.mean_length
-        return min(window, math.ceil(window / mean * self.train.patch_slack)) + 1
+        # A row takes at least one image; every code is a patch, and so are what begins and ends it.
+        image = self.vision.image_codes + 2 if self.vision.on and self.vision.codec else 0
+        return min(window, max(image, math.ceil(window / mean * self.train.patch_slack))) + 1
 
     def breaches(self) -> Iterator[Breach]:
         """Rules between sections."""

@@ -1,11 +1,14 @@
 """Halting: a position stops as soon as the prediction made from it is likely right.
 
-B rows, N byte positions, P latent positions, R recursion depth. After each application a linear head gives the logit q
-of being right, weight zero and bias -5 at first, as in arXiv 2510.04871. It is trained by the cross-entropy between
-sigmoid(q) and what came true, byte by byte: every scored byte that reads a patch is one outcome for it, so sigmoid(q)
-is the share of its bytes that the patch gets right (without patches a byte has one outcome, its own). The head sees
-the state detached: its losses train the head and nothing else, and the decision to stop has no gradient. Image codes
-are no outcomes: a patch that one follows stops by what the head learned from bytes.
+B rows, N byte positions, P latent positions, D width, R recursion depth, H hidden units. After each application a head
+with one hidden layer gives the logit q of being right, output weights zero and bias -5 at first, as arXiv 2510.04871
+starts its linear one. A linear head does not do beside states that are detached: most of a state is common to all
+positions, the way along that common part is the shortest to the share of right predictions, and what it leaves in the
+weights ranks positions backwards for long. The head is trained by the cross-entropy between sigmoid(q) and what came
+true, byte by byte: every scored byte that reads a patch is one outcome for it, so sigmoid(q) is the share of its bytes
+that the patch gets right (without patches a byte has one outcome, its own). The head sees the state detached: its
+losses train the head and nothing else, and the decision to stop has no gradient. Image codes are no outcomes: a patch
+that one follows stops by what the head learned from bytes.
 """
 
 from __future__ import annotations
@@ -22,6 +25,8 @@ from neat.model.batch import IGNORED_TARGET, Batch
 from neat.model.layers import rms_norm
 from neat.model.outputs import Outputs
 
+HIDDEN = 64
+"""Units of the hidden layer; 16 learn as late as a linear head."""
 NEVER_SURE = 1e-4
 """Running means are held this far from 0 and 1 before their logits are taken."""
 ALIKE = 100
@@ -73,7 +78,8 @@ class Halting(nn.Module):
         super().__init__()
         recursion = config.recursion
         self.recursion, self.patches = recursion, config.network.patches
-        self.weight = nn.Parameter(torch.empty(config.network.width))
+        self.hidden = nn.Linear(config.network.width, HIDDEN, bias=False)
+        self.weight = nn.Parameter(torch.empty(HIDDEN))
         self.bias = nn.Parameter(torch.empty(1))
         calibrated = recursion.calibration_decay > 0
         self.register_buffer("means", torch.full((2, recursion.depth), 0.5) if calibrated else None)
@@ -84,7 +90,7 @@ class Halting(nn.Module):
         """Logit of being right, before correction, [B, P, D] -> [B, P]."""
         with torch.autocast(x.device.type, enabled=False):
             seen = rms_norm(x.detach().to(self.weight.dtype))
-            logit: Tensor = seen @ self.weight + self.bias
+            logit: Tensor = F.silu(self.hidden(seen)) @ self.weight + self.bias
         return logit
 
     def shift(self, application: int) -> Tensor | float:

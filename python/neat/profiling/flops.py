@@ -9,6 +9,7 @@ whole: middle layers that run twice in its end, and positions that halt early, w
 from __future__ import annotations
 
 from neat.config.schema import Config, Network
+from neat.model.halting import HIDDEN
 from neat.model.vocabulary import NUM_BYTES
 
 
@@ -49,7 +50,12 @@ def _latent(config: Config, window: int) -> float:
     network = config.network
     length = max(1, round(window / mean_patch(config))) if network.patches else window
     keys = _reach(network.window, length)
-    return _layer_runs(config) * _latent_layer(config, keys) + _memory(config, keys, length)
+    return _layer_runs(config) * _latent_layer(config, keys) + _memory(config, keys, length) + _halting(config)
+
+
+def _halting(config: Config) -> float:
+    """What the head asks for that judges the prediction after each application."""
+    return 2 * HIDDEN * config.network.width * config.recursion.depth if config.recursion.halting else 0
 
 
 def _layer_runs(config: Config) -> int:

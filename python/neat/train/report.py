@@ -138,7 +138,7 @@ class Reporter:
             "data/wait_s": stream["wait_s"],
             "data/padding": stream["padding"] / positions,
             "patch/mean_length": (positions - stream["padding"]) / max(1, stream["patches"]),
-            **{f"train/{name}_loss": float(part) for name, part in progress.parts.items() if name != "byte"},
+            **progress.losses(),
             **self._activity(trainer),
             **trainer.model.latent.metrics(),
         }

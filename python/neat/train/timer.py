@@ -17,6 +17,8 @@ from torch.utils.hooks import RemovableHandle
 
 from neat.model.components import timed_modules
 
+TIMED = "_neat_timed_part"
+"""Attribute of the outputs of timed modules."""
 OTHER = "loss and everything else"
 
 
@@ -64,8 +66,10 @@ class PartTimer:
             outer = f"{self._outer[-1]}, backward" if self._outer[-1] != OTHER else OTHER
             self._outer.append(part)
             self.switch(f"{part}, forward")
-            if arguments and isinstance(arguments[0], Tensor) and arguments[0].requires_grad:
-                arguments[0].register_hook(lambda gradient: self.switch(outer))  # type: ignore[no-untyped-call]
+            # The gradient of another module's output begins that module's backward pass; its own hook says so.
+            x = arguments[0] if arguments else None
+            if isinstance(x, Tensor) and x.requires_grad and not hasattr(x, TIMED):
+                x.register_hook(lambda gradient: self.switch(outer))  # type: ignore[no-untyped-call]
 
         return hook
 
@@ -75,6 +79,7 @@ class PartTimer:
             outer = self._outer[-1]
             self.switch(f"{outer}, forward" if outer != OTHER else OTHER)
             if isinstance(output, Tensor) and output.requires_grad:
+                setattr(output, TIMED, part)
                 output.register_hook(lambda gradient: self.switch(f"{part}, backward"))  # type: ignore[no-untyped-call]
 
         return hook

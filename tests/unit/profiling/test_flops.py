@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, Any]] = {
     "memory as context, everywhere": {"memory.variant": "mac", "memory.layers": [1, 2], "memory.persistent": 5},
     "memory before attention, chunk longer than the row": {"memory.variant": "mal", "memory.chunk": 512},
     "recursion": {"recursion.depth": 3, "recursion.micro_steps": 2, "recursion.supervision": [0.5, 0.0]},
+    "halting": {"recursion.depth": 3, "recursion.halting": True, "network.patches": False},
     "squared feed-forward parts": {"network.activation": "leaky_relu2", "network.patches": False},
     "levers": {
         "network.xsa": True,
@@ -178,12 +179,13 @@ def test_predictions_after_earlier_applications_are_counted_in_training(patches:
     assert extra / 3 - 2 * convolved == pytest.approx(counts[1] - counts[0], rel=0.03)
 
 
-def test_a_halting_head_without_supervision_costs_forward_predictions_only() -> None:
+def test_a_halting_head_without_supervision_costs_itself_and_forward_predictions() -> None:
     plain, halting = (configure({"recursion.depth": 3, "recursion.halting": on}) for on in (False, True))
     extra = flops.train_per_byte(halting, 256) - flops.train_per_byte(plain, 256)
     supervised = configure({"recursion.depth": 3, "recursion.supervision": [1.0, 1.0]})
     full = flops.train_per_byte(supervised, 256) - flops.train_per_byte(plain, 256)
-    assert extra == pytest.approx(full / 3)
+    head = flops.forward_per_byte(halting, 256) - flops.forward_per_byte(plain, 256)
+    assert extra == pytest.approx(full / 3 + 3 * head)
 
 
 def test_middle_layers_that_loop_count_twice() -> None:

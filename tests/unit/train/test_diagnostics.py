@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from neat.profiling.profile import profile
 from neat.train.build import build
 from neat.train.diagnostics import gradient_norms, patch_histogram
 from neat.train.loop import run
+from neat.train.timer import PartTimer
 
 
 def events(root: Path, kind: str) -> list[dict[str, Any]]:
@@ -60,3 +62,28 @@ def test_a_profile_covers_the_step(corpus: Path) -> None:
     labels = set(figures["parts"])
     assert {"waiting for data", "optimizer", "gradient norm", "averaged weights"} <= labels
     assert {"latent transformer, forward", "latent transformer, backward", "local decoder, backward"} <= labels
+
+
+def test_the_backward_pass_of_each_part_is_its_own(corpus: Path) -> None:
+    """A part that sleeps while its gradient is computed is the one that the time goes to."""
+    trainer = build(configure(corpus, network__layers=2))
+    batch, _ = trainer.next_batch()
+    first = trainer.model.latent.layers[0]
+    first.register_forward_hook(lambda module, arguments, output: Sleep.apply(output))
+    with PartTimer(trainer.model, trainer.placement.device) as timer:
+        trainer.model(batch).square().sum().backward()
+    assert timer.seconds["latent transformer, backward"] > 0.2
+    assert sum(timer.seconds.values()) - timer.seconds["latent transformer, backward"] < 0.2
+
+
+class Sleep(torch.autograd.Function):
+    """Nothing, and a pause on the way back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.25)
+        return gradient
