@@ -26,6 +26,8 @@ from neat.model.memory_rule import Place, Rule, Weights, Writes, begin, learn, p
 from neat.model.memory_stream import new_stream, resume
 from neat.model.mixers import CausalConvolution, LocalContext, reach_back
 
+HALF_UNIT = bool(torch.cpu._is_amx_tile_supported())
+"""Whether this CPU has a unit for products in bfloat16; asked once, as a compiled graph cannot."""
 UNIT = 1e-6
 """Length below which a query or key is not stretched to 1."""
 
@@ -86,9 +88,10 @@ class Memory(nn.Module):
         width = x.shape[-1]
         mixed, gate = self.project(x).split((3 * width, width), dim=-1)
         with torch.autocast(x.device.type, enabled=False):
-            # A CPU multiplies bfloat16 no faster; elsewhere products follow the projections.
             exact = self._exact(mixed.dtype)
-            rule = self._rule(exact if x.device.type == "cpu" else mixed.dtype)
+            # Products follow the projections where that is faster.
+            slow = x.device.type == "cpu" and (cache is not None or not HALF_UNIT)
+            rule = self._rule(exact if slow else mixed.dtype)
             writes = self._writes(mixed.to(exact), x.to(exact), recall, cache)
             reads = rms_norm(self._learn(writes, recall, rule, cache)).transpose(1, 2).flatten(2)
             gate = gate.sigmoid()

@@ -174,7 +174,7 @@ def places(document: Tensor, chunk: int) -> list[Place]:
 
     A document that begins inside a chunk begins with a fresh memory there.
     """
-    before = F.pad(document, (1, 0), value=-2)[:, :-1]
+    before = torch.cat((document[:, :1], document[:, :-1]), dim=1)
     found = []
     for part, previous in zip(torch.split(document, chunk, 1), torch.split(before, chunk, 1), strict=True):
         same = part[:, :, None] == part[:, None, :]
@@ -201,7 +201,7 @@ def learn(
         if rule.recompute and torch.is_grad_enabled():
             learned = _again(state, fresh, part, place, rule)
         else:
-            learned = learn_chunk(state, state.weights, part, place, rule, fresh=fresh)
+            learned = _whole_chunk(state, fresh, part, place, rule)
         state = learned.state
         reads.append(learned.reads)
         if watch is not None:
@@ -211,11 +211,21 @@ def learn(
 
 def _again(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: Rule) -> Chunk:
     def chunk(state: Learned, writes: Writes) -> Chunk:
-        return learn_chunk(state, state.weights, writes, place, rule, fresh=fresh)
+        return _whole_chunk(state, fresh, writes, place, rule)
 
     # Nothing random happens inside, so no generator need be restored.
     learned: Chunk = checkpoint(chunk, state, writes, use_reentrant=False, preserve_rng_state=False)
     return learned
+
+
+def _whole_chunk(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: Rule) -> Chunk:
+    """A chunk from its beginning; a compiled graph and accelerators, which fuse by themselves, go by `learn_chunk`."""
+    if writes.rate.device.type == "cpu" and not torch.compiler.is_compiling():
+        # Here, as it builds on the types of this file.
+        from neat.model.memory_chunk import fast_chunk
+
+        return fast_chunk(state, fresh, writes, place, rule)
+    return learn_chunk(state, state.weights, writes, place, rule, fresh=fresh)
 
 
 def learn_chunk(
@@ -239,6 +249,8 @@ def learn_chunk(
         fresh: Memory of documents that begin inside the chunk, [H, ..]; None where none does.
         gram: Sum of the outer products of the keys that this chunk has written before, [B, H, K, K].
     """
+    if place.running is None:
+        fresh = None
     taken = _gradients(_Base(start, fresh, place, rule), writes)
     rate = torch.where(taken.wrote, writes.rate, 0.0)
     if rule.gram:
