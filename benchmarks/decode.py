@@ -19,8 +19,8 @@ from machine import describe
 from neat.config.load import load
 from neat.model.batch import Batch
 from neat.model.cache import leaves
-from neat.model.state import State
-from neat.model.text import TextModel
+from neat.model.text.model import TextModel
+from neat.model.text.state import State
 from neat.train.build import build
 
 ARMS = {

@@ -32,11 +32,11 @@ import neat
 from neat.config.load import load
 from neat.data.questions import Question
 from neat.evaluate.dispatch import by_examples
-from neat.model import expert_files
-from neat.model.answers import write_answers
-from neat.model.expert_files import EXPERT, equip
-from neat.model.experts import mixed
-from neat.model.text import TextModel
+from neat.model.experts import files as expert_files
+from neat.model.experts.answers import write_answers
+from neat.model.experts.files import EXPERT, equip
+from neat.model.experts.vectors import mixed
+from neat.model.text.model import TextModel
 from neat.train.loop import run
 
 LETTERS, DIGITS = "abcdefgh", "12345678"

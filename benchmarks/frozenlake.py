@@ -27,7 +27,7 @@ from machine import describe
 from neat.config.load import load
 from neat.data.worlds.rows import IMAGE, Row, rows, take
 from neat.model.batch import IGNORED_TARGET, Batch
-from neat.model.grammar import Grammar, Image
+from neat.model.images.grammar import Grammar, Image
 from neat.model.neat import NeatModel
 from neat.model.vocabulary import BOI, BOS, EOI, IMAGE_BEGINS, IMG
 from neat.train.build import build

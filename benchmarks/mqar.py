@@ -32,7 +32,7 @@ from torch import Tensor
 from neat.config.load import load
 from neat.model.batch import IGNORED_TARGET, Batch
 from neat.model.losses import byte_loss
-from neat.model.memory import Memory
+from neat.model.memory.module import Memory
 from neat.model.neat import NeatModel
 from neat.optim.build import Optimizers
 from neat.optim.schedule import lr_scale, momentum

@@ -15,7 +15,7 @@ from support.text import prose
 import neat
 from neat.events.reader import read_events
 from neat.model.components import component_of
-from neat.model.text import TextModel
+from neat.model.text.model import TextModel
 from neat.train.loop import run
 
 ON: dict[str, dict[str, Any]] = {

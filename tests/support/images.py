@@ -12,7 +12,7 @@ import torch
 from neat import _native
 from neat.config.schema import Network, Vision
 from neat.model.batch import IGNORED_TARGET, Batch
-from neat.model.text import TextModel
+from neat.model.text.model import TextModel
 from neat.model.vocabulary import BOI, BOS, EOI, FIRST_CODE, IMAGE_BEGINS, IMG, PAD
 
 GRID = 2

@@ -15,7 +15,7 @@ from neat import _native
 from neat.config.schema import Network
 from neat.model.batch import Batch
 from neat.model.neat import NeatModel
-from neat.model.text import TextModel
+from neat.model.text.model import TextModel
 from support.networks import MAX_PATCH
 
 WORDS = (

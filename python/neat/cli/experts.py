@@ -12,7 +12,7 @@ from neat.errors import UsageError
 
 if TYPE_CHECKING:
     from neat.evaluate.dispatch import Choice
-    from neat.model.text import TextModel
+    from neat.model.text.model import TextModel
 
 WAYS = ("prompt", "classifier", "fewshot")
 

@@ -16,8 +16,8 @@ from neat.cli.pictures import Pictures, add_picture_options, with_images
 from neat.errors import UsageError
 
 if TYPE_CHECKING:
-    from neat.model.state import State
-    from neat.model.text import TextModel
+    from neat.model.text.model import TextModel
+    from neat.model.text.state import State
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -83,7 +83,7 @@ def _pieces(
     model: TextModel, prompt: bytes, arguments: argparse.Namespace, pictures: Pictures | None, state: State
 ) -> Iterable[bytes]:
     """The text piece by piece, with a mark for each image."""
-    from neat.model.interleaved import write_interleaved
+    from neat.model.images.interleaved import write_interleaved
 
     choice = {
         "max_bytes": arguments.max_bytes,

@@ -114,7 +114,7 @@ def run_world(arguments: argparse.Namespace) -> int:
 def run_codec(arguments: argparse.Namespace) -> int:
     """`neat data codec`."""
     from neat.config.vision import Vision  # pydantic
-    from neat.model.codec import Shape, save_codec  # torch
+    from neat.model.images.codec import Shape, save_codec  # torch
     from neat.train.codec import measure, train_codec
 
     names = ("codes", "code_width", "codec_width", "image_size", "grid")
@@ -154,7 +154,7 @@ def run_encode(arguments: argparse.Namespace) -> int:
 
     from neat.config.vision import PALETTE
     from neat.data.worlds.rows import IMAGE
-    from neat.model.codec import PaletteCodec, load_codec, palette_colours
+    from neat.model.images.codec import PaletteCodec, load_codec, palette_colours
     from neat.train.codec import measure
 
     name = arguments.codec

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from neat.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from neat.model.document import Document
-    from neat.model.grammar import Image
-    from neat.model.vision import ImageParts
+    from neat.model.images.grammar import Image
+    from neat.model.images.parts import ImageParts
+    from neat.model.text.document import Document
 
 MARK = "\ufffc".encode()
 

@@ -14,7 +14,7 @@ from neat import _native
 from neat.config.schema import Config
 from neat.data.bundled import resolve
 from neat.errors import DataError
-from neat.model.document import Document
+from neat.model.text.document import Document
 
 ENTROPY_RULES = ("global", "monotonic", "both")
 

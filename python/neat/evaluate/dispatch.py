@@ -19,11 +19,11 @@ from torch import Tensor
 from neat.data.questions import Question
 from neat.errors import UsageError
 from neat.evaluate.cem import ROUNDS, maximise
-from neat.model.answers import answer_log_probs, answer_rows, require_room, write_answers
-from neat.model.expert_files import load_dispatcher
-from neat.model.experts import mixed
-from neat.model.prompts import prompt_vectors
-from neat.model.text import TextModel
+from neat.model.experts.answers import answer_log_probs, answer_rows, require_room, write_answers
+from neat.model.experts.files import load_dispatcher
+from neat.model.experts.prompts import prompt_vectors
+from neat.model.experts.vectors import mixed
+from neat.model.text.model import TextModel
 
 TEMPLATE = b"\nWhat kind of task is this? It is: "
 OTHER = "other"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from neat.model.text import TextModel
+from neat.model.text.model import TextModel
 from neat.train.loading import Loaded, load_all
 
 __all__ = ["Loaded", "load", "load_all"]

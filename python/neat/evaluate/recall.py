@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from neat.errors import DataError
-from neat.model.text import TextModel
+from neat.model.text.model import TextModel
 
 NAMES = ("Alder", "Birch", "Cedar", "Hazel", "Larch", "Maple", "Rowan", "Willow")
 PAIRS = 4

@@ -15,12 +15,12 @@ from neat.config.schema import Config
 from neat.model.active import Active, Kept
 from neat.model.attention import Attention, Span, advance, make_span, new_clock, table_dtype
 from neat.model.cache import Cache, part
+from neat.model.experts.svf import adapt_outputs
 from neat.model.halting import Halting
 from neat.model.layers import feed_forward, rms_norm
 from neat.model.levers import Levers
-from neat.model.memory import Memory, Recall, make_recall
+from neat.model.memory.module import Memory, Recall, make_recall
 from neat.model.outputs import Latent
-from neat.model.svf import adapt_outputs
 
 
 class LatentBlock(nn.Module):

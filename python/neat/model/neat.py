@@ -19,7 +19,8 @@ from neat.model.attention import advance, make_span, new_clock, table_dtype
 from neat.model.batch import Batch
 from neat.model.bytes import ByteEmbedding
 from neat.model.cache import Cache, num_valid, part, take
-from neat.model.experts import Experts
+from neat.model.experts.vectors import Experts
+from neat.model.images.parts import ImageParts
 from neat.model.init import initialise
 from neat.model.latent import LatentTransformer
 from neat.model.layers import rms_norm
@@ -33,7 +34,6 @@ from neat.model.patches import (
     continue_patch,
     new_open_patch,
 )
-from neat.model.vision import ImageParts
 from neat.model.vocabulary import NUM_BYTES
 
 PROBE = "probe"

@@ -19,8 +19,8 @@ from neat.config.schema import Config
 from neat.errors import CheckpointError, DivergedError, Exit, NeatError
 from neat.events.rundir import Run, open_run
 from neat.events.writer import EventWriter
-from neat.model import expert_files
-from neat.model.expert_files import ExpertFile
+from neat.model.experts import files as expert_files
+from neat.model.experts.files import ExpertFile
 from neat.optim import schedule
 from neat.train import checkpoint
 from neat.train.device import Placement, place

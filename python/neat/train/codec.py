@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from neat.errors import UsageError
-from neat.model.codec import Codec, Shape, VQCodec
-from neat.model.palette import palette
+from neat.model.images.codec import Codec, Shape, VQCodec
+from neat.model.images.palette import palette
 
 COMMITMENT = 0.25
 DECAY = 0.99

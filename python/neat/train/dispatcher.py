@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from neat.config.schema import Config
 from neat.data.questions import Question, open_questions
 from neat.errors import DataError
-from neat.model.expert_files import DISPATCHER, ExpertFile, weights_digest
-from neat.model.experts import Dispatcher
-from neat.model.prompts import prompt_vectors
-from neat.model.text import TextModel
+from neat.model.experts.files import DISPATCHER, ExpertFile, weights_digest
+from neat.model.experts.prompts import prompt_vectors
+from neat.model.experts.vectors import Dispatcher
+from neat.model.text.model import TextModel
 from neat.train.device import Placement
 
 

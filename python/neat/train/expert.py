@@ -17,10 +17,10 @@ from torch import Tensor
 from neat.config.schema import Config
 from neat.data.questions import Question, open_questions
 from neat.errors import DataError
-from neat.model.answers import Written, answer_log_probs, answer_rows, require_room, write_answers
-from neat.model.expert_files import EXPERT, ExpertFile, equip, weights_digest
-from neat.model.experts import mixed
-from neat.model.text import TextModel
+from neat.model.experts.answers import Written, answer_log_probs, answer_rows, require_room, write_answers
+from neat.model.experts.files import EXPERT, ExpertFile, equip, weights_digest
+from neat.model.experts.vectors import mixed
+from neat.model.text.model import TextModel
 from neat.train.device import Placement
 from neat.train.expert_loss import divergence, reinforce
 

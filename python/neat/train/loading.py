@@ -14,7 +14,7 @@ from neat.config.tomlfile import read
 from neat.data.pipeline import make_preparer
 from neat.errors import CheckpointError
 from neat.model.neat import NeatModel
-from neat.model.text import TextModel
+from neat.model.text.model import TextModel
 from neat.train import checkpoint
 from neat.train.device import place
 

@@ -14,10 +14,10 @@ from neat.errors import Exit, NeatError
 from neat.events.rundir import Run
 from neat.events.writer import EventWriter
 from neat.model.batch import Batch
-from neat.model.document import Document, beginning, leading_text
 from neat.model.halting import ALIKE, SameDepth
 from neat.model.losses import NATS_PER_BIT
-from neat.model.text import TextModel
+from neat.model.text.document import Document, beginning, leading_text
+from neat.model.text.model import TextModel
 from neat.optim import schedule
 from neat.train.activation import apply_policy
 from neat.train.diagnostics import Diagnostics

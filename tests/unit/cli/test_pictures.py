@@ -12,9 +12,9 @@ from neat import _native
 from neat.cli.pictures import MARK, Pictures, with_images
 from neat.data.png import decode_png, write_png
 from neat.errors import DataError, UsageError
-from neat.model.grammar import Image
+from neat.model.images.grammar import Image
+from neat.model.images.parts import ImageParts
 from neat.model.neat import NeatModel
-from neat.model.vision import ImageParts
 
 
 def parts() -> ImageParts:

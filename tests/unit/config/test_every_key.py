@@ -23,8 +23,8 @@ import torch
 from neat.config import Config, load
 from neat.config.schema import settings
 from neat.errors import NeatError
-from neat.model.codec import Shape, VQCodec, save_codec
-from neat.model.grammar import Grammar
+from neat.model.images.codec import Shape, VQCodec, save_codec
+from neat.model.images.grammar import Grammar
 from neat.model.vocabulary import IMAGE_BEGINS
 from neat.profiling.plan import plan
 from neat.train import loop

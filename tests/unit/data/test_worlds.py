@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from neat.data.worlds.rows import ARMS, IMAGE, WORLDS, rows, take
 from neat.data.worlds.tiles import Tile, draw
 from neat.errors import UsageError
-from neat.model.palette import palette
+from neat.model.images.palette import palette
 
 STEP = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
 LETTERS = {Tile.MARK_A: "a", Tile.MARK_B: "b", Tile.MARK_C: "c", Tile.MARK_D: "d"}

@@ -15,13 +15,13 @@ from neat.data.questions import Question
 from neat.errors import CheckpointError, UsageError
 from neat.evaluate.cem import maximise
 from neat.evaluate.dispatch import Choice, ExampleScore, TwoPass, by_classifier, by_examples, by_prompt, entropy
-from neat.model import expert_files
-from neat.model.answers import write_answers
 from neat.model.batch import Batch
-from neat.model.expert_files import ExpertFile, equip, weights_digest
-from neat.model.experts import mixed
-from neat.model.prompts import prompt_vectors
-from neat.model.text import TextModel
+from neat.model.experts import files as expert_files
+from neat.model.experts.answers import write_answers
+from neat.model.experts.files import ExpertFile, equip, weights_digest
+from neat.model.experts.prompts import prompt_vectors
+from neat.model.experts.vectors import mixed
+from neat.model.text.model import TextModel
 
 SHAPE = network(window=8)
 PROMPT = b"the river said "

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from neat.model.answers import answer_log_probs
 from neat.model.batch import IGNORED_TARGET
+from neat.model.experts.answers import answer_log_probs
 from neat.train.expert_loss import advantages, divergence, reinforce
 
 TEXTS = list(product((0, 1), repeat=2))

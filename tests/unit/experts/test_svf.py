@@ -12,10 +12,10 @@ from support.text import forward, prose, rows
 
 from neat.config.schema import Expert
 from neat.errors import CheckpointError
-from neat.model.decomposition import decompose, digest
-from neat.model.experts import mixed
+from neat.model.experts.decomposition import decompose, digest
+from neat.model.experts.svf import AdaptedLinear
+from neat.model.experts.vectors import mixed
 from neat.model.neat import NeatModel
-from neat.model.svf import AdaptedLinear
 from neat.optim.groups import group_parameters
 
 TEXT = prose(5, 12)[:60]

@@ -20,9 +20,9 @@ from neat.config.schema import Config, Network
 from neat.data.questions import Question
 from neat.errors import CheckpointError, ConfigError, DataError, Exit, UsageError
 from neat.events.reader import read_events
-from neat.model import expert_files
-from neat.model.answers import Written, answer_log_probs, answer_rows, write_answers
-from neat.model.expert_files import add_expert, weights_digest
+from neat.model.experts import files as expert_files
+from neat.model.experts.answers import Written, answer_log_probs, answer_rows, write_answers
+from neat.model.experts.files import add_expert, weights_digest
 from neat.train import adaptation, checkpoint
 from neat.train.adaptation import base_config
 from neat.train.device import place

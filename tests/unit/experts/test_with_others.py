@@ -13,7 +13,7 @@ from support.streams import read_in_chunks
 from support.text import forward, prose, rows
 
 from neat.config.schema import Expert, Memory, Recursion
-from neat.model.experts import Experts, mixed
+from neat.model.experts.vectors import Experts, mixed
 from neat.model.neat import NeatModel
 
 TEXTS = [prose(5, 12)[:60], prose(6, 12)[:57]]

@@ -10,7 +10,7 @@ import torch
 
 from neat.config.vision import Vision
 from neat.errors import ConfigError, DataError
-from neat.model.codec import PaletteCodec, Shape, VQCodec, load_codec, make_codec, save_codec
+from neat.model.images.codec import PaletteCodec, Shape, VQCodec, load_codec, make_codec, save_codec
 
 SMALL = Shape(codes=7, code_width=5, codec_width=6, image_size=16, grid=4)
 

@@ -16,9 +16,9 @@ from neat._native import CrossFit, Document, Preparer, Reader
 from neat.config.base import Section
 from neat.config.schema import Expert, Memory, Recursion
 from neat.model.batch import Batch
-from neat.model.document import symbols
-from neat.model.experts import mixed
+from neat.model.experts.vectors import mixed
 from neat.model.neat import NeatModel
+from neat.model.text.document import symbols
 
 SECTIONS: dict[str, Section] = {
     "memory": Memory.model_validate({"variant": "mag", "heads": 2, "hidden": 4, "chunk": 4, "persistent": 2}),

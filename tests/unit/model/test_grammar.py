@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neat.config.schema import Vision
-from neat.model.grammar import Grammar, Image
+from neat.model.images.grammar import Grammar, Image
 from neat.model.vocabulary import IMAGE_BEGINS
 
 

@@ -16,11 +16,11 @@ from neat._native import Document
 from neat.config.schema import Network
 from neat.errors import UsageError
 from neat.model.cache import leaves
-from neat.model.document import symbols
-from neat.model.grammar import Image
-from neat.model.interleaved import write_interleaved
-from neat.model.state import State
-from neat.model.text import TextModel
+from neat.model.images.grammar import Image
+from neat.model.images.interleaved import write_interleaved
+from neat.model.text.document import symbols
+from neat.model.text.model import TextModel
+from neat.model.text.state import State
 from neat.model.vocabulary import BOI, EOI, FIRST_CODE, IMAGE_BEGINS
 
 SHAPE = network(ngram_features=False)

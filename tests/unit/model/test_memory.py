@@ -23,7 +23,7 @@ from neat.model.cache import leaves
 from neat.model.init import initialise
 from neat.model.latent import LatentBlock
 from neat.model.losses import byte_loss
-from neat.model.memory import Memory, make_recall
+from neat.model.memory.module import Memory, make_recall
 from neat.model.neat import NeatModel
 from neat.profiling.plan import plan
 
@@ -414,7 +414,7 @@ def test_without_a_listener_nothing_is_measured(monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("neat.model.memory.Meter", refuse)
+    monkeypatch.setattr("neat.model.memory.module.Meter", refuse)
     apply(memory_alone(), torch.randn(1, 9, 16))
 
 

@@ -10,8 +10,8 @@ from support.text import RULES, ngram, patcher, prose
 
 from neat._native import CrossFit, Document, Preparer, Reader
 from neat.errors import DataError
-from neat.model.document import symbols
-from neat.model.reading import Window, begin, go_on
+from neat.model.text.document import symbols
+from neat.model.text.reading import Window, begin, go_on
 
 CODES = 4
 IMAGES = st.lists(st.integers(0, 8), min_size=CODES, max_size=CODES)

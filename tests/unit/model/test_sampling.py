@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from neat.model.sampling import sample_byte
+from neat.model.text.sampling import sample_byte
 
 LOGITS = torch.full((256,), -torch.inf)
 # 0.5, 0.25, 0.125, 0.125 for bytes 9, 3, 200, 7.

@@ -15,8 +15,8 @@ from support.text import noise, prose, text_model
 from neat.config.schema import Memory, Network, Recursion
 from neat.errors import CheckpointError, UsageError
 from neat.model.cache import leaves
-from neat.model.state import State
-from neat.model.text import TextModel
+from neat.model.text.model import TextModel
+from neat.model.text.state import State
 
 WINDOWED: dict[str, Any] = {"window": 4, "local_window": 6, "decoder_mixer": "attention"}
 SHAPES = {"in windows": network(read="cross_attention"), "on and on": network(**WINDOWED)}

@@ -12,7 +12,7 @@ from support.text import noise, prose, rows, text_model
 
 from neat.errors import DataError, UsageError
 from neat.model.neat import NeatModel
-from neat.model.text import TextModel
+from neat.model.text.model import TextModel
 
 SHAPE = network(encoder_mixer="attention", read="cross_attention")
 

@@ -13,10 +13,10 @@ from support.networks import PATCHED, network, scattered, whole
 from support.text import close, forward, prose, rows
 
 from neat.model.batch import IGNORED_TARGET, Batch
+from neat.model.images.parts import standardised
 from neat.model.losses import byte_loss, code_loss, objective, token_discrepancy
 from neat.model.neat import NeatModel
 from neat.model.outputs import Outputs
-from neat.model.vision import standardised
 
 WIRINGS = list(PATCHED)[::3]
 DOCUMENT = (b"the river", (0, 1, 2, 3), b" said: ", (4, 4, 1, 0), b"down", (2, 2, 0, 1))

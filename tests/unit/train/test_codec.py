@@ -12,7 +12,7 @@ from neat.data.pictures import read_pictures, to_square
 from neat.data.png import write_png
 from neat.data.worlds.tiles import draw
 from neat.errors import DataError, UsageError
-from neat.model.codec import PaletteCodec, Shape, VQCodec
+from neat.model.images.codec import PaletteCodec, Shape, VQCodec
 from neat.train.codec import Codebook, measure, train_codec
 
 TINY = Shape(codes=16, code_width=4, codec_width=8, image_size=8, grid=4)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neat.errors import UsageError
-from neat.model.palette import palette
+from neat.model.images.palette import palette
 
 Cell = tuple[int, int]
 """Row and column, from the top left."""

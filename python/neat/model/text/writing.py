@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from neat.errors import UsageError
-from neat.model.document import Document, num_bytes
-from neat.model.sampling import sample_bytes
-from neat.model.state import State
+from neat.model.text.document import Document, num_bytes
+from neat.model.text.sampling import sample_bytes
+from neat.model.text.state import State
 from neat.model.vocabulary import NUM_BYTES
 
 

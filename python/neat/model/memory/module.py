@@ -1,6 +1,6 @@
 """The memory of a latent layer: a small network per head that learns from every patch while it reads (Titans).
 
-arXiv 2501.00663, section 3; the rule it learns by is in `memory_rule.py`. Queries, keys and values are projections of
+arXiv 2501.00663, section 3; the rule it learns by is in `rule.py`. Queries, keys and values are projections of
 the layer's input through SiLU and a short convolution; forgetting, momentum and inner learning rate are functions of
 the same input, per head. What is learned lasts to the end of the document: it is state of a stream, never of the
 module, so rows cannot influence each other.
@@ -21,9 +21,9 @@ from neat.config.memory import Memory as Settings
 from neat.config.schema import Config
 from neat.model.cache import Cache, num_valid, part
 from neat.model.layers import SplitLinear, rms_norm
-from neat.model.memory_metrics import Meter, Probe, report_gate
-from neat.model.memory_rule import Place, Rule, Weights, Writes, begin, learn, places
-from neat.model.memory_stream import new_stream, resume
+from neat.model.memory.metrics import Meter, Probe, report_gate
+from neat.model.memory.rule import Place, Rule, Weights, Writes, begin, learn, places
+from neat.model.memory.stream import new_stream, resume
 from neat.model.mixers import CausalConvolution, LocalContext, reach_back
 
 HALF_UNIT = bool(torch.cpu._is_amx_tile_supported())

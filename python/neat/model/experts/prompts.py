@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from neat.model.batch import Batch
-from neat.model.experts import latent_sums
-from neat.model.state import POSITIONS_PER_PASS
-from neat.model.text import TextModel
+from neat.model.experts.vectors import latent_sums
+from neat.model.text.model import TextModel
+from neat.model.text.state import POSITIONS_PER_PASS
 
 
 @torch.no_grad()

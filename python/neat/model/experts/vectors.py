@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neat.errors import UsageError
-from neat.model.decomposition import default_folder
-from neat.model.svf import AdaptedLinear
+from neat.model.experts.decomposition import default_folder
+from neat.model.experts.svf import AdaptedLinear
 
 if TYPE_CHECKING:
     from neat.model.batch import Batch

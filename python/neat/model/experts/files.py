@@ -19,10 +19,10 @@ import xxhash
 from torch import Tensor
 
 from neat.errors import CheckpointError
-from neat.model.decomposition import digest
-from neat.model.experts import PREFIX, Dispatcher, Experts
+from neat.model.experts.decomposition import digest
+from neat.model.experts.svf import adapt_outputs
+from neat.model.experts.vectors import PREFIX, Dispatcher, Experts
 from neat.model.neat import NeatModel
-from neat.model.svf import adapt_outputs
 
 VERSION = "1"
 EXPERT, DISPATCHER = "neat-expert", "neat-dispatcher"

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from neat.config.vision import PALETTE, Vision
 from neat.errors import ConfigError, DataError
-from neat.model.palette import MAX_COLOURS, palette
+from neat.model.images.palette import MAX_COLOURS, palette
 
 FORMAT = "neat-codec-1"
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from neat.errors import UsageError
 from neat.model.batch import IGNORED_TARGET, Batch
 from neat.model.neat import NeatModel
-from neat.model.text import TextModel
+from neat.model.text.model import TextModel
 
 _ROUNDED = 16
 """Row lengths are rounded up to this, so that batches share shapes."""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from neat.model.attention import Attention
-from neat.model.decomposition import Factors, decompose
+from neat.model.experts.decomposition import Factors, decompose
 from neat.model.layers import FeedForward
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from neat.config.schema import Config
 from neat.model.batch import Batch
-from neat.model.codec import make_codec
+from neat.model.images.codec import make_codec
 from neat.model.layers import FeedForward, rms_norm
 
 Pixels = npt.NDArray[np.uint8]

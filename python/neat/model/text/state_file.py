@@ -21,14 +21,14 @@ from torch import Tensor
 from neat._native import Reader
 from neat.errors import CheckpointError, DataError
 from neat.model.cache import Cache, leaves
-from neat.model.document import Symbols
-from neat.model.expert_files import network_digest
-from neat.model.grammar import Written
-from neat.model.reading import Progress
-from neat.model.state import State
+from neat.model.experts.files import network_digest
+from neat.model.images.grammar import Written
+from neat.model.text.document import Symbols
+from neat.model.text.reading import Progress
+from neat.model.text.state import State
 
 if TYPE_CHECKING:
-    from neat.model.text import TextModel
+    from neat.model.text.model import TextModel
 
 FORMAT = "neat-state-1"
 LOGITS, CHOICES, CACHE = "logits", "choices", "cache."

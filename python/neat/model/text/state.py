@@ -18,12 +18,12 @@ from neat._native import Reader
 from neat.errors import UsageError
 from neat.model.batch import Batch
 from neat.model.cache import Cache, fork, put, select
-from neat.model.document import Text, symbols
-from neat.model.grammar import Written
-from neat.model.reading import Continuation, begin, go_on
+from neat.model.images.grammar import Written
+from neat.model.text.document import Text, symbols
+from neat.model.text.reading import Continuation, begin, go_on
 
 if TYPE_CHECKING:
-    from neat.model.text import TextModel
+    from neat.model.text.model import TextModel
 
 POSITIONS_PER_PASS = 8192
 """Positions in one forward pass outside training; bounds memory, changes no result."""
@@ -75,7 +75,7 @@ class State:
 
         Args:
             texts: What follows, one for each row. The first reading of an empty text gives the first byte's logits.
-                Symbols (`neat.model.document`) may begin and end between the codes of an image.
+                Symbols (`neat.model.text.document`) may begin and end between the codes of an image.
 
         Raises:
             DataError: A text cannot follow: it has images that the network cannot read, or goes on in the wrong place.
@@ -168,7 +168,7 @@ class State:
             UsageError: Nothing has been read yet.
             CheckpointError: The file cannot be written.
         """
-        from neat.model.state_file import save_state  # it makes states itself
+        from neat.model.text.state_file import save_state  # it makes states itself
 
         if not bool(self.logits.isfinite().all()):
             raise UsageError("a text that has not begun cannot be saved", hint="read something first, be it nothing")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from neat.model.cache import Cache
-from neat.model.memory_rule import Learned, Place, Rule, Watch, Weights, Writes, begin, learn_chunk
+from neat.model.memory.rule import Learned, Place, Rule, Watch, Weights, Writes, begin, learn_chunk
 
 
 def new_stream(weights: Weights, rows: int, *, gram: bool) -> Cache:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from neat.model.memory_rule import LOWEST_LOG, Place
+from neat.model.memory.rule import LOWEST_LOG, Place
 
 
 class Masks(NamedTuple):

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from neat.model.memory_flow import Masks, flow_of, masks_of
-from neat.model.memory_rule import TINY, Chunk, Gradients, Learned, Place, Rule, Weights, Writes
+from neat.model.memory.flow import Masks, flow_of, masks_of
+from neat.model.memory.rule import TINY, Chunk, Gradients, Learned, Place, Rule, Weights, Writes
 
 
 def fast_chunk(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: Rule) -> Chunk:

@@ -222,7 +222,7 @@ def _whole_chunk(state: Learned, fresh: Weights, writes: Writes, place: Place, r
     """A chunk from its beginning; a compiled graph and accelerators, which fuse by themselves, go by `learn_chunk`."""
     if writes.rate.device.type == "cpu" and not torch.compiler.is_compiling():
         # Here, as it builds on the types of this file.
-        from neat.model.memory_chunk import fast_chunk
+        from neat.model.memory.chunk import fast_chunk
 
         return fast_chunk(state, fresh, writes, place, rule)
     return learn_chunk(state, state.weights, writes, place, rule, fresh=fresh)

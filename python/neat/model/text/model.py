@@ -21,16 +21,16 @@ from neat import _native
 from neat.errors import DataError, UsageError
 from neat.model.batch import IGNORED_TARGET, Batch
 from neat.model.cache import Cache
-from neat.model.document import Document, num_bytes, symbols
-from neat.model.expert_files import add_expert, equip
-from neat.model.experts import mixed, unknown_expert
+from neat.model.experts.files import add_expert, equip
+from neat.model.experts.vectors import mixed, unknown_expert
 from neat.model.losses import NATS_PER_BIT, byte_loss
 from neat.model.neat import NeatModel
-from neat.model.reading import Window
-from neat.model.state import POSITIONS_PER_PASS, State
-from neat.model.state_file import load_state
+from neat.model.text.document import Document, num_bytes, symbols
+from neat.model.text.reading import Window
+from neat.model.text.state import POSITIONS_PER_PASS, State
+from neat.model.text.state_file import load_state
+from neat.model.text.writing import Sampling, check_sampling, write, write_all
 from neat.model.vocabulary import BOI, IMAGE_BEGINS, NUM_BYTES
-from neat.model.writing import Sampling, check_sampling, write, write_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +190,7 @@ class TextModel:
         return State(self, rows)
 
     def load_state(self, path: str | Path, rows: int | None = None) -> State:
-        """The texts that `State.save` wrote, see `neat.model.state_file.load_state`."""
+        """The texts that `State.save` wrote, see `neat.model.text.state_file.load_state`."""
         return load_state(self, path, rows)
 
     def generate(

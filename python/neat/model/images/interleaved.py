@@ -1,6 +1,6 @@
 """Writing text with images: bytes, and where the network begins an image, its codes.
 
-Each symbol is drawn from the network's prediction after all symbols before it, by the rules of `neat.model.grammar`,
+Each symbol is drawn from the prediction after all symbols before it, by the rules of `neat.model.images.grammar`,
 and then read. The prediction is that of a pass over the whole text, in the window that a score of it would use, so what
 is drawn is what training has scored.
 """
@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from neat.errors import UsageError
-from neat.model.document import Document
-from neat.model.grammar import Grammar, Image
-from neat.model.sampling import sample_byte
-from neat.model.state import State
-from neat.model.text import TextModel
+from neat.model.images.grammar import Grammar, Image
+from neat.model.text.document import Document
+from neat.model.text.model import TextModel
+from neat.model.text.sampling import sample_byte
+from neat.model.text.state import State
+from neat.model.text.writing import Sampling, check_sampling, read_text
 from neat.model.vocabulary import BOI, EOI, FIRST_CODE, IMAGE_BEGINS
-from neat.model.writing import Sampling, check_sampling, read_text
 
 
 def write_interleaved(

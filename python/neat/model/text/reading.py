@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from neat._native import Reader
-from neat.model.document import Symbols, joined
+from neat.model.text.document import Symbols, joined
 from neat.model.vocabulary import BOI, EOI
 
 

@@ -1,0 +1,1 @@
+"""Expert vectors on the singular values of a finished network (Transformer²)."""

@@ -1,0 +1,1 @@
+"""The memory of a latent layer, which learns while it reads (Titans)."""
