@@ -58,9 +58,8 @@ impl Document {
     fn parts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let parts = PyList::empty(py);
         let mut images = self.inner.images.iter();
-        let text = |range: std::ops::Range<usize>| match range.is_empty() {
-            true => Ok(()),
-            false => parts.append(PyBytes::new(py, &self.inner.bytes[range])),
+        let text = |range: std::ops::Range<usize>| {
+            if range.is_empty() { Ok(()) } else { parts.append(PyBytes::new(py, &self.inner.bytes[range])) }
         };
         for range in self.inner.texts() {
             text(range)?;
