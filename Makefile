@@ -20,10 +20,11 @@ unexport PYTHONPATH PYTHONHOME
 TOOLS := $(VENV)/.neat-tools
 CRATES := -p neat-data -p neat-dynamics
 
-.PHONY: help demo test build fmt lint types bench bench-tiny bench-mqar bench-decode bench-experts stubs clean check-tools
+.PHONY: help demo test build fmt lint types bench bench-tiny bench-decode bench-experts bench-mqar bench-images \
+  bench-recursion bench-levers stubs clean check-tools
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 demo: build  ## train the tiny preset on bundled text for five minutes, evaluate it, let it write
 	neat-train --config tiny --out runs/demo
@@ -68,6 +69,15 @@ bench-experts: build  ## right expert, base and wrong expert on four small diale
 
 bench-mqar: build  ## recall beyond the attention window, with and without a memory; a quarter of an hour
 	python benchmarks/mqar.py --json benchmarks/results/mqar.json
+
+bench-images: build  ## frozen lakes with and without drawn boards, three seeds; a quarter of an hour
+	python benchmarks/frozenlake.py --json benchmarks/results/frozenlake.json
+
+bench-recursion: build  ## Sudoku with recursion, halting and a deeper network, three seeds; a quarter of an hour
+	python benchmarks/recursion.py --json benchmarks/results/recursion.json
+
+bench-levers: build  ## each lever of the latent layers alone on the tiny preset; hours on an idle machine
+	python benchmarks/levers.py --json benchmarks/results/levers.json
 
 stubs: $(TOOLS)  ## generate the type stub of the compiled part
 	maturin generate-stubs --profile release --out python --features pyo3/experimental-inspect

@@ -202,8 +202,8 @@ def main() -> None:
     """Measures every seed and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--base-steps", type=int, default=800)
-    parser.add_argument("--expert-steps", type=int, default=50)
+    parser.add_argument("--base-steps", type=int, default=500)
+    parser.add_argument("--expert-steps", type=int, default=40)
     parser.add_argument("--json", type=Path, help="result file")
     arguments = parser.parse_args()
     results = []

@@ -1,6 +1,6 @@
 """Does recursion solve more, and does halting spend its depth on what is hard? 4x4 Sudoku as bytes, flat networks.
 
-Usage: ``python benchmarks/recursion.py [--seeds 0 1 2] [--steps 800] [--json PATH]``. A document is a puzzle with one
+Usage: ``python benchmarks/recursion.py [--seeds 0 1 2] [--steps 500] [--json PATH]``. A document is a puzzle with one
 solution, read row by row with dots for blanks, an equals sign, and the solution; only the solution is scored. Puzzles
 of the test have solutions that no training puzzle has. Arms: the layers once; the layers four times (recursion); four
 times with halting; four times as many layers of their own (the operations of recursion, four times the parameters).
@@ -244,7 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--json", type=Path, help="result file; cells that it holds are not run again")
     arguments = parser.parse_args()
     results: list[dict[str, Any]] = []
