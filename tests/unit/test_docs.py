@@ -137,6 +137,25 @@ def test_the_100m_class_is_divided_as_planned() -> None:
         assert counts[name] / 1e6 == pytest.approx(millions, rel=0.02), name
 
 
+EVERYTHING = (
+    *("network.xsa=true", "network.attention_gate=true", "network.unet_skips=true", "network.kv_conv=3"),
+    *("network.qk_gain=2.0", "network.activation=leaky_relu2"),
+)
+
+
+@pytest.mark.parametrize("changes", [EVERYTHING, ("memory.variant=mac", "network.decoder_mixer=attention")])
+def test_every_tensor_of_a_checkpoint_is_listed(changes: tuple[str, ...]) -> None:
+    """Names in the page may leave out the beginning that they share with the one before, and count layers as i."""
+    cells = re.findall(r"^\| (`.+?) \|", page("docs/checkpoint-format.md"), re.MULTILINE)
+    listed = [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+    with torch.device("meta"):
+        model = NeatModel(load("tiny-full", list(changes)).config)
+    for name, _ in [*model.named_parameters(), *model.named_buffers()]:
+        plain = re.sub(r"\.\d+\.", ".i.", name)
+        ends = (entry.rstrip("…").removeprefix("….") for entry in listed)
+        assert any(plain.startswith(end) or plain.endswith("." + end) or name == end for end in ends if end), name
+
+
 def test_every_exit_code_is_listed() -> None:
     listed = {int(code) for code in re.findall(r"^\| (\d+) \|", page("README.md"), re.MULTILINE)}
     assert listed == {int(code) for code in Exit}
