@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from neat.model.memory.rule import Rule, Weights, Writes
+from neat.model.memory.terms import Rule, Weights, Writes
 
 
 @dataclass

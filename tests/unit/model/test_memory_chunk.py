@@ -8,7 +8,8 @@ from support.memories import random_weights, random_writes
 from torch import Tensor
 
 from neat.model.memory.chunk import fast_chunk
-from neat.model.memory.rule import Chunk, Rule, Weights, Writes, begin, learn_chunk, places
+from neat.model.memory.rule import begin, learn_chunk, places
+from neat.model.memory.terms import Chunk, Rule, Weights, Writes
 
 HEADS, WIDTH, HIDDEN, NUM = 2, 8, 12, 16
 DOCUMENTS = {"one": [0] * 16, "two": [0] * 7 + [1] * 9, "padded": [0] * 11 + [-1] * 5}

@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from support.memories import random_weights, random_writes, slow_row
 from torch import Tensor
 
-from neat.model.memory.rule import Chunk, Rule, Weights, Writes, begin, learn, learn_chunk, places
+from neat.model.memory.rows import learn
+from neat.model.memory.rule import begin, learn_chunk, places
+from neat.model.memory.terms import Chunk, Rule, Weights, Writes
 
 HEADS, WIDTH, HIDDEN, NUM = 2, 4, 5, 17
 PLAIN = Rule(clip=0.0, gram=False, threshold=0.0, product=torch.float64)

@@ -15,8 +15,8 @@ from torch import Tensor
 from neat.config.memory import Memory as Settings
 from neat.model.cache import leaves
 from neat.model.memory.module import Memory, make_recall
-from neat.model.memory.rule import Rule, Writes
 from neat.model.memory.stream import new_stream, resume
+from neat.model.memory.terms import Rule, Writes
 
 HEADS, WIDTH, HIDDEN, CHUNK, NUM = 2, 4, 5, 4, 19
 RULE = Rule(0.3, True, 1.1, torch.float64)

@@ -1,6 +1,6 @@
-"""One chunk of a memory with its gradients written out: the way `memory_rule.learn` goes on a CPU.
+"""One chunk of a memory with its gradients written out: the way `rows.learn` goes on a CPU.
 
-The same numbers as `memory_rule.learn_chunk`, up to rounding, with fewer passes over large tensors: what scales the
+The same numbers as `rule.learn_chunk`, up to rounding, with fewer passes over large tensors: what scales the
 step of a patch (rate, clipping) is applied to the narrow side of its outer products, the weights of one layer lie side
 by side in one matrix, and only what the backward pass needs is kept. Products and what is as large as they are have
 the type `Rule.product`; weights, sums of logarithms and all that is [.., C] or [.., C, K] stay float32 or finer.
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from neat.model.memory.flow import Masks, flow_of, masks_of
-from neat.model.memory.rule import TINY, Chunk, Gradients, Learned, Place, Rule, Weights, Writes
+from neat.model.memory.terms import TINY, Chunk, Gradients, Learned, Place, Rule, Weights, Writes
 
 
 def fast_chunk(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: Rule) -> Chunk:
-    """What `memory_rule.learn_chunk` gives for a chunk from its beginning.
+    """What `rule.learn_chunk` gives for a chunk from its beginning.
 
     Args:
         state: Memory before the first patch.

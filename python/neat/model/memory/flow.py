@@ -1,6 +1,6 @@
 """How the memory before a chunk and the steps inside it reach each of its patches, with the gradient written out.
 
-The factors between two patches are exponentials of differences of summed logarithms; see `memory_rule.Flow`, whose
+The factors between two patches are exponentials of differences of summed logarithms; see `rule.Flow`, whose
 numbers these are before any rate.
 
 B rows, H heads, G = B * H, C patches of one chunk.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from neat.model.memory.rule import LOWEST_LOG, Place
+from neat.model.memory.terms import LOWEST_LOG, Place
 
 
 class Masks(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from neat.model.memory.rule import Chunk, Place, Writes
+from neat.model.memory.terms import Chunk, Place, Writes
 
 Probe = Callable[[str, Tensor], None]
 

@@ -22,8 +22,10 @@ from neat.config.schema import Config
 from neat.model.cache import Cache, num_valid, part
 from neat.model.layers import SplitLinear, rms_norm
 from neat.model.memory.metrics import Meter, Probe, report_gate
-from neat.model.memory.rule import Place, Rule, Weights, Writes, begin, learn, places
+from neat.model.memory.rows import learn
+from neat.model.memory.rule import begin, places
 from neat.model.memory.stream import new_stream, resume
+from neat.model.memory.terms import Place, Rule, Weights, Writes
 from neat.model.mixers import CausalConvolution, LocalContext, reach_back
 
 HALF_UNIT = bool(torch.cpu._is_amx_tile_supported())

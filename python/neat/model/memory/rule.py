@@ -14,124 +14,14 @@ B rows, H heads, N patches, C patches of one chunk, K head width, F hidden width
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-LOWEST_LOG = -30.0
-"""Logarithm below which a factor counts as zero; infinite ones would make differences undefined."""
-TINY = 1e-6
-"""Length below which a value counts as this long where surprise is measured."""
-
-
-class Weights(NamedTuple):
-    """The two layers of a memory: [B, H, K, F] and [B, H, F, K], or the same without B."""
-
-    first: Tensor
-    second: Tensor
-
-
-class Writes(NamedTuple):
-    """What patches ask of the memory.
-
-    Attributes:
-        query: Unit vectors to answer, [B, H, N, K].
-        key: Unit vectors to learn, [B, H, N, K].
-        value: What to answer to the keys, [B, H, N, K].
-        log_keep: Logarithm of 1 - forgetting, [B, H, N].
-        log_momentum: [B, H, N].
-        rate: Inner learning rate, [B, H, N].
-    """
-
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    log_keep: Tensor
-    log_momentum: Tensor
-    rate: Tensor
-
-    def split(self, chunk: int) -> list[Writes]:
-        """Consecutive parts of `chunk` patches, the last one shorter where it must be."""
-        return [Writes(*parts) for parts in zip(*(torch.split(tensor, chunk, dim=2) for tensor in self), strict=True)]
-
-
-class Place(NamedTuple):
-    """Where the patches of one chunk stand.
-
-    Attributes:
-        active: False where nothing stands: such an entry changes no weight, [B, 1, C].
-        earlier: Patch j is i itself or an earlier one of its document, [B, 1, C, C] or [1, 1, C, C].
-        running: Patch belongs to the document whose memory is passed in, [B, 1, C]; None: all do.
-    """
-
-    active: Tensor
-    earlier: Tensor
-    running: Tensor | None = None
-
-
-class Learned(NamedTuple):
-    """The state of a memory between two chunks.
-
-    Attributes:
-        first: W1 above S1, [B, H, 2K, F].
-        second: W2 above S2, [B, H, 2F, K].
-    """
-
-    first: Tensor
-    second: Tensor
-
-    @property
-    def weights(self) -> Weights:
-        """W1 and W2."""
-        return Weights(*(stacked[:, :, : stacked.shape[2] // 2] for stacked in self))
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What bounds a step.
-
-    Attributes:
-        clip: Largest norm of the gradient of one patch, per layer; 0: no limit.
-        gram: Divide the rate by how often the key was written in this chunk already.
-        threshold: Patches with less surprise write nothing; 0: all write.
-        product: Type of the matrix products; weights and sums keep their own.
-        recompute: Keep only the state between chunks for the backward pass, and compute each chunk again there.
-    """
-
-    clip: float
-    gram: bool
-    threshold: float
-    product: torch.dtype
-    recompute: bool = False
-
-    def multiply(self, left: Tensor, right: Tensor) -> Tensor:
-        """A matrix product in the `product` type, returned in the type of `left`."""
-        if left.dtype == self.product:
-            return left @ right
-        return (left.to(self.product) @ right.to(self.product)).to(left.dtype)
-
-
-class Gradients(NamedTuple):
-    """The step of each patch before its rate, as two outer products: key by `first` and `hidden` by `second`.
-
-    Attributes:
-        hidden: Activations at the key, [B, H, C, F].
-        first: Gradient at the input of the activation, [B, H, C, F].
-        second: Gradient at the output, [B, H, C, K].
-        surprise: |M(k) - v| / |v| at the start of the chunk: 1 for an empty memory, 0 for what is known, [B, H, C].
-        wrote: Whether the patch is written, [B, H, C].
-    """
-
-    hidden: Tensor
-    first: Tensor
-    second: Tensor
-    surprise: Tensor
-    wrote: Tensor
+from neat.model.memory.terms import LOWEST_LOG, TINY, Chunk, Gradients, Learned, Place, Rule, Weights, Writes
 
 
 class Flow(NamedTuple):
@@ -152,17 +42,6 @@ class Flow(NamedTuple):
     moving: Tensor
 
 
-class Chunk(NamedTuple):
-    """What the patches of a chunk read, [B, H, C, K], the memory after them, and their steps."""
-
-    reads: Tensor
-    state: Learned
-    taken: Gradients
-
-
-Watch = Callable[[Place, Writes, Chunk], None]
-
-
 def begin(weights: Weights, rows: int) -> Learned:
     """The state of `rows` memories that hold `weights` [H, ..] and no momentum."""
     stacked = (torch.cat((layer, torch.zeros_like(layer)), dim=1) for layer in weights)
@@ -181,51 +60,6 @@ def places(document: Tensor, chunk: int) -> list[Place]:
         running = part == previous[:, :1]
         found.append(Place((part >= 0)[:, None], same.tril()[:, None], running[:, None]))
     return found
-
-
-def learn(
-    state: Learned, fresh: Weights, writes: Writes, where: Sequence[Place], rule: Rule, watch: Watch | None = None
-) -> Tensor:
-    """Reads and writes whole rows, chunk by chunk; returns the reads, [B, H, N, K], each after the patch's own write.
-
-    Args:
-        state: Memory of the document that runs into the row.
-        fresh: Memory that every other document begins with, [H, ..].
-        writes: N patches.
-        where: Their chunks.
-        rule: Bounds of the steps.
-        watch: Called with every chunk.
-    """
-    reads = []
-    for part, place in zip(writes.split(where[0].active.shape[-1]), where, strict=True):
-        if rule.recompute and torch.is_grad_enabled():
-            learned = _again(state, fresh, part, place, rule)
-        else:
-            learned = _whole_chunk(state, fresh, part, place, rule)
-        state = learned.state
-        reads.append(learned.reads)
-        if watch is not None:
-            watch(place, part, learned)
-    return torch.cat(reads, dim=2)
-
-
-def _again(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: Rule) -> Chunk:
-    def chunk(state: Learned, writes: Writes) -> Chunk:
-        return _whole_chunk(state, fresh, writes, place, rule)
-
-    # Nothing random happens inside, so no generator need be restored.
-    learned: Chunk = checkpoint(chunk, state, writes, use_reentrant=False, preserve_rng_state=False)
-    return learned
-
-
-def _whole_chunk(state: Learned, fresh: Weights, writes: Writes, place: Place, rule: Rule) -> Chunk:
-    """A chunk from its beginning; a compiled graph and accelerators, which fuse by themselves, go by `learn_chunk`."""
-    if writes.rate.device.type == "cpu" and not torch.compiler.is_compiling():
-        # Here, as it builds on the types of this file.
-        from neat.model.memory.chunk import fast_chunk
-
-        return fast_chunk(state, fresh, writes, place, rule)
-    return learn_chunk(state, state.weights, writes, place, rule, fresh=fresh)
 
 
 def learn_chunk(

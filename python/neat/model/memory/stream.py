@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from neat.model.cache import Cache
-from neat.model.memory.rule import Learned, Place, Rule, Watch, Weights, Writes, begin, learn_chunk
+from neat.model.memory.rule import begin, learn_chunk
+from neat.model.memory.terms import Learned, Place, Rule, Watch, Weights, Writes
 
 
 def new_stream(weights: Weights, rows: int, *, gram: bool) -> Cache:
