@@ -12,7 +12,8 @@ import pytest
 HEAVY = ("torch", "numpy", "neat._native", "rich", "textual", "huggingface_hub")
 COMMANDS = [
     [], ["train"], ["eval"], ["generate"], ["plan"], ["data"], ["data", "inspect"], ["data", "stats"],
-    ["data", "entropy-model"], ["data", "world"], ["data", "codec"], ["data", "encode"], ["profile"], ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"],
+    ["data", "entropy-model"], ["data", "world"], ["data", "codec"], ["data", "encode"], ["profile"],
+    ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"],
 ]  # fmt: skip
 
 PROBE = """
