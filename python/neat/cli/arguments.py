@@ -48,7 +48,10 @@ class _Subparser(Parser):
 def add_config_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """`--config` and `--set`."""
     parser.add_argument(
-        "--config", metavar="PRESET|FILE", required=required, help="tiny, 100m, 350m, 1b, or the path of a TOML file"
+        "--config",
+        metavar="PRESET|FILE",
+        required=required,
+        help="tiny, tiny-full, 100m, 350m, 1b, reasoning, memory, speed, or the path of a TOML file",
     )
     parser.add_argument(
         "--set",
