@@ -15,7 +15,10 @@ from support.text import forward, prose, rows
 import neat
 from neat.config.schema import Memory
 from neat.events.reader import read_events
+from neat.train.activation import apply_policy
+from neat.train.build import build
 from neat.train.loop import run
+from neat.train.report import evaluation_weights
 
 MEMORY = {"memory__variant": "mag", "memory__heads": 2, "memory__hidden": 4, "memory__chunk": 4, "memory__layers": [1]}
 
@@ -36,6 +39,23 @@ def test_a_memory_limit_turns_the_memory_off_and_the_run_goes_on(corpus: Path, t
     assert math.isfinite(story(tmp_path / "run", "eval")[0]["eval/bpb"])
     (log_probs,) = neat.load(tmp_path / "run").log_probs([prose(5)[:50]])
     torch.testing.assert_close(log_probs.exp().sum(-1), torch.ones(50), rtol=0, atol=1e-5)
+
+
+def test_evaluation_uses_what_training_goes_without(corpus: Path) -> None:
+    trainer = build(configure(corpus, **MEMORY, activation__memory_limit_mib=1))
+    batch, _ = trainer.next_batch()
+    assert trainer.policy is not None
+    with torch.no_grad():
+        for name, parameter in trainer.model.named_parameters():
+            if name.endswith(("memory.out.weight", "head.weight")):
+                parameter.normal_()
+    whole = forward(trainer.model, batch)
+    apply_policy(trainer.policy, trainer.model, batch, 1)
+    without = forward(trainer.model, batch)
+    assert not torch.equal(without, whole)
+    with evaluation_weights(trainer):
+        assert torch.equal(forward(trainer.model, batch), whole)
+    assert torch.equal(forward(trainer.model, batch), without)
 
 
 def test_easy_batches_go_without_memory_and_the_share_is_told(corpus: Path, tmp_path: Path) -> None:

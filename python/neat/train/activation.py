@@ -115,10 +115,14 @@ def apply_policy(policy: Policy, model: NeatModel, batch: Batch, step: int) -> l
     patches = mean_patch_length(batch) if policy.settings.easy_patch_length else 0.0
     used = used_memory(batch.ids.device) if policy.settings.memory_limit_mib else 0
     changes = policy.decide(step, used, patches)
-    active = policy.active()
+    switch(policy, model, policy.active())
+    return changes
+
+
+def switch(policy: Policy, model: NeatModel, active: frozenset[str]) -> None:
+    """Lets the components in `active` take part, and the others of the policy not."""
     for name in policy.available:
         model.activate(name, on=name in active)
-    return changes
 
 
 def mean_patch_length(batch: Batch) -> float:

@@ -19,7 +19,7 @@ from neat.model.losses import NATS_PER_BIT
 from neat.model.text.document import Document, beginning, leading_text
 from neat.model.text.model import TextModel
 from neat.optim import schedule
-from neat.train.activation import apply_policy
+from neat.train.activation import apply_policy, switch
 from neat.train.diagnostics import Diagnostics
 from neat.train.display import Display
 from neat.train.progress import Progress
@@ -223,9 +223,11 @@ def stopped_early(events: EventWriter) -> int:
 
 @contextmanager
 def evaluation_weights(trainer: Trainer) -> Iterator[None]:
-    """The averaged weights, where there are any, in evaluation mode."""
-    average = trainer.average
+    """The averaged weights, where there are any, in evaluation mode and with every component."""
+    average, policy = trainer.average, trainer.policy
     trainer.model.eval()
+    if policy is not None:
+        switch(policy, trainer.model, frozenset(policy.available))
     try:
         if average is not None and average.updates:
             with average.applied():
@@ -234,6 +236,8 @@ def evaluation_weights(trainer: Trainer) -> Iterator[None]:
             yield
     finally:
         trainer.model.train()
+        if policy is not None:
+            switch(policy, trainer.model, policy.active())
 
 
 def text_model(trainer: Trainer) -> TextModel:
