@@ -15,6 +15,7 @@ mod packer;
 mod patch;
 mod prepare;
 mod reader;
+mod segment;
 mod source;
 mod stream;
 mod windows;

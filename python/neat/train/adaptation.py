@@ -29,6 +29,7 @@ from neat.train.display import Display
 from neat.train.expert import ExpertTask
 from neat.train.loading import load_all, read_config
 from neat.train.report import stopped_early
+from neat.train.saving import newest_checkpoint, publish
 from neat.train.signals import StopRequest
 from neat.train.storage import Storage
 
@@ -233,7 +234,6 @@ class Adaptation:
     def _save(self) -> None:
         if self._saved == self.step or self.step == 0:
             return
-        start = time.perf_counter()
         contents = checkpoint.Contents(
             model={name: tensor.detach() for name, tensor in self.task.parameters.items()},
             average={},
@@ -242,25 +242,14 @@ class Adaptation:
             config=(self.directory.paths.config).read_text(encoding="utf-8"),
             entropy_model=b"",  # that of the base serves
         )
-        folder = checkpoint.write(self.directory.paths.checkpoints, self.step, contents, Storage())
+        root, keep = self.directory.paths.checkpoints, self.config.checkpoint.keep
+        publish(root, self.step, contents, self.events, keep, Storage())
         self._saved = self.step
-        size = sum(path.stat().st_size for path in folder.iterdir())
-        data = {"path": folder.name, "bytes": size, "save_s": round(time.perf_counter() - start, 3)}
-        self.events.write("checkpoint", self.step, **data)
-        checkpoint.retain(self.directory.paths.checkpoints, self.config.checkpoint.keep, Storage())
 
     def _restore(self) -> bool:
         root = self.directory.paths.checkpoints
-        checkpoint.sweep(root)
-        folder, refused = checkpoint.newest(root)
-        for reason in refused.values():
-            self.events.write("alert", self.step, severity="error", message=reason)
+        folder, refused = newest_checkpoint(root, self.events, self.step)
         if folder is None:
-            if refused:
-                raise CheckpointError(
-                    "the run has checkpoints, but all are damaged: " + "; ".join(refused.values()),
-                    hint="move its `checkpoints` folder away to begin again from step 0",
-                )
             return False
         state = checkpoint.read_state(folder)
         self._check(state, folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from neat.errors import CheckpointError
 from neat.events.rundir import Run
@@ -33,16 +34,8 @@ class Saver:
         Raises:
             CheckpointError: There are checkpoints, but none can be believed or none fits.
         """
-        checkpoint.sweep(self._root)
-        folder, refused = checkpoint.newest(self._root)
-        for reason in refused.values():
-            self._events.write("alert", self._trainer.step, severity="error", message=reason)
+        folder, refused = newest_checkpoint(self._root, self._events, self._trainer.step)
         if folder is None:
-            if refused:
-                raise CheckpointError(
-                    "the run has checkpoints, but all are damaged: " + "; ".join(refused.values()),
-                    hint="move its `checkpoints` folder away to begin again from step 0",
-                )
             return False
         restore(self._trainer, folder)
         for name in refused:
@@ -59,15 +52,41 @@ class Saver:
         trainer = self._trainer
         if trainer.last_saved == trainer.step or trainer.step == 0:
             return
-        start = time.perf_counter()
-        folder = checkpoint.write(self._root, trainer.step, capture(trainer), self._storage)
+        keep = trainer.config.checkpoint.keep
+        publish(self._root, trainer.step, capture(trainer), self._events, keep, self._storage)
         trainer.last_saved = trainer.step
-        size = sum(path.stat().st_size for path in folder.iterdir())
-        data = {"path": folder.name, "bytes": size, "save_s": round(time.perf_counter() - start, 3)}
-        self._events.write("checkpoint", trainer.step, **data)
-        # The new one was read back when it was hashed, so an older one may go.
-        try:
-            checkpoint.retain(self._root, trainer.config.checkpoint.keep, self._storage)
-        except OSError as error:
-            message = f"an old checkpoint could not be deleted: {error.strerror or error}"
-            self._events.write("alert", trainer.step, severity="warning", message=message)
+
+
+def newest_checkpoint(root: Path, events: EventWriter, step: int) -> tuple[Path | None, dict[str, str]]:
+    """The newest checkpoint that can be believed, None where there is none yet, and the refused ones with reasons.
+
+    Raises:
+        CheckpointError: There are checkpoints, but all are damaged.
+    """
+    checkpoint.sweep(root)
+    folder, refused = checkpoint.newest(root)
+    for reason in refused.values():
+        events.write("alert", step, severity="error", message=reason)
+    if folder is None and refused:
+        raise CheckpointError(
+            "the run has checkpoints, but all are damaged: " + "; ".join(refused.values()),
+            hint="move its `checkpoints` folder away to begin again from step 0",
+        )
+    return folder, refused
+
+
+def publish(
+    root: Path, step: int, contents: checkpoint.Contents, events: EventWriter, keep: int, storage: Storage
+) -> None:
+    """Writes a checkpoint, tells of it, and deletes what is no longer kept."""
+    start = time.perf_counter()
+    folder = checkpoint.write(root, step, contents, storage)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    data = {"path": folder.name, "bytes": size, "save_s": round(time.perf_counter() - start, 3)}
+    events.write("checkpoint", step, **data)
+    # The new one was read back when it was hashed, so an older one may go.
+    try:
+        checkpoint.retain(root, keep, storage)
+    except OSError as error:
+        message = f"an old checkpoint could not be deleted: {error.strerror or error}"
+        events.write("alert", step, severity="warning", message=message)

@@ -8,6 +8,7 @@ where a codec is part of a network: a codebook that learns with the discrepancy 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -26,7 +27,7 @@ from neat.model.images.palette import MAX_COLOURS, palette
 FORMAT = "neat-codec-1"
 
 
-class Codec(nn.Module):
+class Codec(nn.Module, ABC):
     """What every codec offers.
 
     Attributes:
@@ -39,13 +40,13 @@ class Codec(nn.Module):
         super().__init__()
         self.image_size, self.grid = image_size, grid
 
+    @abstractmethod
     def encode(self, images: Tensor) -> Tensor:
         """Codes [B, G * G] of images [B, 3, H, H]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, codes: Tensor) -> Tensor:
         """Images [B, 3, H, H] of codes [B, G * G]."""
-        raise NotImplementedError
 
 
 class PaletteCodec(Codec):
