@@ -28,9 +28,9 @@ def profile(config: Config, steps: int) -> dict[str, Any]:
         _name_stages(trainer, timer)
         for _ in range(WARMUP_STEPS):
             _step(trainer, timer)
+        start, seen = time.perf_counter(), trainer.bytes_seen
         timer.switch(OTHER)
         timer.seconds.clear()
-        start, seen = time.perf_counter(), trainer.bytes_seen
         for _ in range(steps):
             _step(trainer, timer)
         timer.switch(OTHER)
