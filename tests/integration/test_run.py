@@ -71,9 +71,9 @@ def test_events_tell_the_whole_course(finished: Path) -> None:
     assert found[-1].data["exit_code"] == 0
 
 
-def test_a_change_of_the_window_is_a_phase(finished: Path) -> None:
-    phases = [(event.step, event.data["train/window"]) for event in events(finished) if event.type == "phase"]
-    assert phases == [(1, 32), (7, 64)]
+def test_a_change_of_the_window_is_a_stage(finished: Path) -> None:
+    stages = [(event.step, event.data["train/window"]) for event in events(finished) if event.type == "stage"]
+    assert stages == [(1, 32), (7, 64)]
 
 
 def test_it_learns(finished: Path) -> None:

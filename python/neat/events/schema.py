@@ -22,20 +22,34 @@ TYPES: Mapping[str, str] = MappingProxyType(
         "resume": "training goes on from the checkpoint of `step`, or begins again at 0; what earlier attempts did "
         "after it is superseded",
         "budget": "a length in time or bytes was turned into a number of steps",
-        "phase": "the run entered another phase, such as a window of the curriculum",
+        "stage": "a curriculum entered its next stage: another window or patch length",
+        "phase": "hybrid prediction moved between WARMUP, FULL, PREDICT and CORRECT, or a move was refused, with the reason",
+        "jump": "a prediction was tried in PREDICT: accepted or refused, with what was measured",
+        "correct": "CORRECT ended: residual of the last jump, correction, credit",
+        "rollback": "weights and optimizer state went back to the last healthy ones, with the reason",
+        "dynamics": "what the dynamics model forecasts and how well it does",
+        "probe": "a short forked run, of tuning or of a credit test, and its result",
         "step": "metrics of training, every `train.log_every` steps",
         "components": "what each component did in one step: gradient norms, time, patches, memory, halting",
         "activation": "a component was turned off or on while training, with the reason",
         "eval": "metrics of held-out text",
         "sample": "text written by the model",
         "checkpoint": "a checkpoint was written, verified or removed",
+        "system": "what the machine does: GPU, processor, memory, disk",
+        "request": "a person asked the run for something, and the answer",
+        "upload": "an export is on its way to the Hub: queued, started, retried, done or failed",
         "alert": "something a person must see",
         "heartbeat": "the process is alive; nothing else is said by it",
         "end": "an attempt ends, with its reason",
     }
 )
 
-SUPERSEDED_BY_RESUME = frozenset({"phase", "step", "components", "activation", "eval", "sample", "checkpoint"})
+SUPERSEDED_BY_RESUME = frozenset(
+    {
+        "stage", "phase", "jump", "correct", "rollback", "dynamics", "step", "components", "activation", "eval",
+        "sample", "checkpoint",
+    }
+)  # fmt: skip
 """Types that describe the course of training: after a resume from step k, those of later steps no longer count."""
 
 ENVELOPE = ("v", "seq", "time", "mono", "type", "step")

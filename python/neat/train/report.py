@@ -101,7 +101,7 @@ class Reporter:
         if horizon.stage != self._stage:
             self._stage = horizon.stage
             window = {"train/window": horizon.window(config.train)}
-            self._events.write("phase", trainer.step, stage=horizon.stage, **window)
+            self._events.write("stage", trainer.step, stage=horizon.stage, **window)
         if trainer.guard.in_a_row:
             message = "an update with a loss or gradient that is not finite was skipped"
             self._events.write("alert", trainer.step, severity="warning", message=message)
