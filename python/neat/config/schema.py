@@ -21,6 +21,7 @@ from neat.config.expert import Expert
 from neat.config.memory import Memory
 from neat.config.network import Network
 from neat.config.optim import Optim
+from neat.config.predict import Dynamics, Predict
 from neat.config.recursion import Recursion
 from neat.config.training import Checkpoint, Runtime, Train
 from neat.config.vision import Vision
@@ -30,8 +31,8 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What the name of a run looks like; it is also the name of a directory."""
 
 __all__ = [
-    "NAME", "Activation", "Checkpoint", "Config", "Data", "Expert", "Memory", "Network", "Ngram", "Optim", "Patcher",
-    "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
+    "NAME", "Activation", "Checkpoint", "Config", "Data", "Dynamics", "Expert", "Memory", "Network", "Ngram", "Optim",
+    "Patcher", "Predict", "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
 ]  # fmt: skip
 
 
@@ -62,6 +63,10 @@ class Config(Section):
     """Components turned off while the run goes on."""
     optim: Optim = Field(default_factory=Optim)
     """Optimiser, learning rates, schedule."""
+    predict: Predict = Field(default_factory=Predict)
+    """Hybrid prediction: phases, predicted deltas, jumps."""
+    dynamics: Dynamics = Field(default_factory=Dynamics)
+    """The dynamics model that watches training."""
     train: Train = Field(default_factory=Train)
     """Length of the run, batches, evaluation."""
     checkpoint: Checkpoint = Field(default_factory=Checkpoint)

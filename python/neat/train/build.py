@@ -19,6 +19,7 @@ from neat.train.allocator import keep_freed_memory
 from neat.train.device import Placement, place
 from neat.train.guard import Guard
 from neat.train.horizon import Horizon
+from neat.train.predict.predictor import make_predictor
 from neat.train.state import Trainer
 
 
@@ -36,19 +37,23 @@ def build(config: Config) -> Trainer:
     torch.manual_seed(config.seed)
     model = NeatModel(config).to(placement.device)
     optim = config.optim
-    return Trainer(
+    optimizers = Optimizers(model, optim)
+    trainer = Trainer(
         config=config,
         placement=placement,
         text=text,
         model=model,
         forward=_forward(model, placement),
-        optimizers=Optimizers(model, optim),
+        optimizers=optimizers,
         average=WeightAverage(model, optim.ema_decay, optim.ema_every) if optim.ema_decay else None,
         stream=text.stream(config),
         horizon=Horizon.start(config.train),
         guard=Guard(config.train.max_skipped_steps),
         policy=make_policy(config.activation, model),
+        predictor=make_predictor(config, optimizers),
     )
+    trainer.count_backward()
+    return trainer
 
 
 def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Outputs]:

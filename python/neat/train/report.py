@@ -102,6 +102,8 @@ class Reporter:
             self._stage = horizon.stage
             window = {"train/window": horizon.window(config.train)}
             self._events.write("stage", trainer.step, stage=horizon.stage, **window)
+        if trainer.predictor is not None:
+            self._predicted(trainer)
         if trainer.guard.in_a_row:
             message = "an update with a loss or gradient that is not finite was skipped"
             self._events.write("alert", trainer.step, severity="warning", message=message)
@@ -115,6 +117,17 @@ class Reporter:
             self._display.note(f"step {trainer.step}: {message}")
         self._events.write("step", trainer.step, **metrics)
         self._display.step(trainer, metrics)
+
+    def _predicted(self, trainer: Trainer) -> None:
+        """What hybrid prediction did since the last step; people see moves, jumps and rollbacks."""
+        assert trainer.predictor is not None
+        for kind, data in trainer.predictor.told.drain():
+            self._events.write(kind, trainer.step, **data)
+            match kind:
+                case "phase" if data["accepted"]:
+                    self._display.note(f"step {trainer.step}: {data['from']} -> {data['to']}: {data['reason']}")
+                case "rollback" | "alert":
+                    self._display.note(f"step {trainer.step}: {kind}: {data.get('reason', data.get('message'))}")
 
     def _metrics(self, trainer: Trainer, progress: Progress) -> dict[str, object]:
         loss = float(progress.loss)
@@ -130,7 +143,7 @@ class Reporter:
             "train/total_steps": total,
             "train/window": trainer.horizon.window(trainer.config.train),
             "train/skipped_steps": trainer.guard.skipped,
-            "optim/lr": optim.lr * schedule.lr_scale(optim, trainer.step - 1, total),
+            "optim/lr": optim.lr * schedule.lr_scale(optim, trainer.step - 1, total) * _factor(trainer),
             "optim/grad_norm": float(progress.norm),
             "perf/bytes_per_s": (trainer.bytes_seen - seen) / (now - then),
             "perf/step_s": (now - then) / max(1, trainer.step - step),
@@ -138,6 +151,8 @@ class Reporter:
             "data/wait_s": stream["wait_s"],
             "data/padding": stream["padding"] / positions,
             "patch/mean_length": (positions - stream["padding"]) / max(1, stream["patches"]),
+            "perf/backward_passes": trainer.backward_passes,
+            **(trainer.predictor.metrics() if trainer.predictor is not None else {}),
             **progress.losses(),
             **self._activity(trainer),
             **trainer.model.latent.metrics(),
@@ -266,6 +281,11 @@ def _prompt(documents: list[Document]) -> bytes:
         return b""
     start = leading_text(documents[0])[:SAMPLE_PROMPT_BYTES]
     return start[: start.rfind(b" ")] if b" " in start else start
+
+
+def _factor(trainer: Trainer) -> float:
+    """What rollbacks left of the learning rate."""
+    return trainer.predictor.factors.lr if trainer.predictor is not None else 1.0
 
 
 def _printable(text: bytes) -> str:
