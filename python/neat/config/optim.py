@@ -9,6 +9,9 @@ from pydantic import Field
 
 from neat.config.base import Breach, Section
 
+KINDS = ("embedding", "local", "attention", "feed_forward", "memory", "experts", "vision", "head", "vectors")
+"""Kinds of parameters, by the part of the network they belong to; in the order of every table."""
+
 
 class Optim(Section):
     """Three groups of parameters: hidden matrices, everything else, and the rows of the hash tables."""

@@ -7,11 +7,12 @@ import torch
 from support.networks import NETWORKS, network, whole
 from support.text import prose, rows
 
+from neat.config.optim import KINDS
 from neat.config.schema import Optim
 from neat.model.losses import byte_loss
 from neat.model.neat import NeatModel
 from neat.optim.build import Optimizers
-from neat.optim.groups import group_parameters
+from neat.optim.groups import group_parameters, kind_of
 
 SHAPE = network(pool="cross_attention", read="cross_attention", decoder_mixer="attention", layers=1, decoder_layers=1)
 
@@ -155,3 +156,29 @@ def test_hash_tables_do_not_count_towards_the_norm() -> None:
     assert shapes == sorted(tuple(p.shape) for p in model.parameters() if p is not table.weight)
     optimizers.zero_grad()
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_parameter_has_a_kind(name: str) -> None:
+    model = NeatModel(whole(NETWORKS[name]))
+    assert {kind_of(parameter) for parameter, _ in model.named_parameters()} <= set(KINDS)
+
+
+def test_kinds_follow_the_parts_of_the_network() -> None:
+    names = {
+        "embedding.byte.weight": "embedding",
+        "embedding.hash.weight": "embedding",
+        "patching.encoder.0.convolution.kernel": "local",
+        "patching.pool.project.weight": "local",
+        "latent.layers.3.attention.qkv.weight": "attention",
+        "latent.layers.3.feed_forward.down.weight": "feed_forward",
+        "latent.layers.0.memory.project.weight": "memory",
+        "latent.layers.0.attention.persistent": "memory",
+        "latent.injection": "vectors",
+        "latent.halting.weight": "vectors",
+        "vision.head.codes.weight": "vision",
+        "experts.vectors": "experts",
+        "head.weight": "head",
+    }
+    assert {name: kind_of(name) for name in names} == names
+    assert set(names.values()) == set(KINDS)
