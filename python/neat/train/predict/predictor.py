@@ -276,9 +276,7 @@ class Predictor:
         confidence = self.watch.confidence(trainer.step, self.settings.predict_steps)
         longest = self._max_steps(confidence)
         before = digest(self._weights(trainer))
-        tried = self._literal(trainer, longest) if self.settings.jumps == "literal" else jumps.macro(
-            trainer, self.path, self.probe, self.settings.shares, longest
-        )
+        tried = self.try_jump(trainer, longest)
         after = digest(self._weights(trainer))
         slope = self._nats_per_step(trainer)
         self.ledger.spend(tried.spent * self.probe.cost(trainer), slope)
@@ -296,8 +294,11 @@ class Predictor:
         self.correction = Correction(tried, trainer.step, self._expected(trainer, tried.before))
         return True, tried.reason
 
-    def _literal(self, trainer: Trainer, longest: float) -> jumps.Jump:
+    def try_jump(self, trainer: Trainer, longest: float) -> jumps.Jump:
+        """One jump of at most `longest` predicted steps, as the mode makes it."""
         assert self.path is not None
+        if self.settings.jumps == "macro":
+            return jumps.macro(trainer, self.path, self.probe, self.settings.shares, longest)
         forecast = self.watch.last_forecast
         assert forecast is not None
         limit = forecast["mean"][-1] + jumps.LITERAL_SIGMAS * forecast["sigma"][-1]
