@@ -22,13 +22,14 @@ class Correction:
     Attributes:
         jump: The accepted jump.
         step: Real steps finished when it was made.
-        forecast: Loss of the point expected when CORRECT ends, had there been no jump; None without a forecast.
+        forecast: Loss of the point expected when CORRECT ends, had there been no jump: `mean`, `sigma` and `corrected`.
+            None without a forecast.
         slopes: Of each correcting step: <-g, delta> / |delta|, on the device.
     """
 
     jump: Jump
     step: int
-    forecast: float | None
+    forecast: dict[str, float] | None
     slopes: list[Tensor] = field(default_factory=list)
 
     @torch.no_grad()

@@ -30,7 +30,7 @@ from neat.train.predict.probe import Probe, paired
 from neat.train.predict.snapshot import PREFIX, WEIGHTS, Snapshot, digest
 from neat.train.predict.trajectory import Trajectory, norm
 from neat.train.predict.veto import Situation, vetoes
-from neat.train.predict.watch import Watch, fitted
+from neat.train.predict.watch import Watch
 
 if TYPE_CHECKING:
     from neat.train.state import Trainer
@@ -278,8 +278,8 @@ class Predictor:
         before = digest(self._weights(trainer))
         tried = self.try_jump(trainer, longest)
         after = digest(self._weights(trainer))
-        slope = self._nats_per_step(trainer)
-        self.ledger.spend(tried.spent * self.probe.cost(trainer), slope)
+        self.ledger.spend(tried.spent * self.probe.cost(trainer), self.watch.nats_per_step(trainer.step))
+        self.watch.measured(trainer.step, sum(tried.before) / len(tried.before))
         self.watch.gap = trainer.guard.loss - sum(tried.before) / len(tried.before)
         self.watch.accepted = tried.accepted
         for index, (share, gain, _) in enumerate(tried.candidates):
@@ -291,7 +291,8 @@ class Predictor:
             self.ledger.refused += 1
             return False, tried.reason
         self.ledger.accepted += 1
-        self.correction = Correction(tried, trainer.step, self._expected(trainer, tried.before))
+        forecast = self.watch.expected(trainer.step + self.settings.correct_steps)
+        self.correction = Correction(tried, trainer.step, forecast)
         return True, tried.reason
 
     def try_jump(self, trainer: Trainer, longest: float) -> jumps.Jump:
@@ -322,7 +323,7 @@ class Predictor:
             candidates=[list(row) for row in tried.candidates],
             **{
                 "forecast/loss": forecast["mean"][-1] if forecast.get("mean") else None,
-                "forecast/sigma": forecast["sigma"][-1] if forecast.get("sigma") else None,
+                "forecast/sigma": forecast["sigma"][-1] if forecast.get("mean") else None,
                 "phase/confidence": confidence,
                 "credit/expected": expected,
                 "credit/spent_steps": self.ledger.spent_steps,
@@ -345,25 +346,18 @@ class Predictor:
             self.path.move(correction.jump.delta, -back)
         self.path.mark(trainer.step)
         measured = self._point_losses(trainer)
-        self.ledger.spend(self.probe.cost(trainer), self._nats_per_step(trainer))
-        loss = sum(measured) / len(measured)
-        _, error = paired(measured, correction.jump.before)
-        credit = None if correction.forecast is None else correction.forecast - loss
-        if credit is not None:
+        self.ledger.spend(self.probe.cost(trainer), self.watch.nats_per_step(trainer.step))
+        loss, forecast = sum(measured) / len(measured), correction.forecast
+        credit = None if forecast is None else forecast["corrected"] - loss
+        if forecast is not None and credit is not None:
             self.ledger.credit(credit)
-            self.watch.credit = credit
+            self.watch.residual(rest, correction.jump.horizon, loss - forecast["mean"], credit)
+        self.watch.measured(trainer.step, loss)
         self.realised = min(1.0, max(0.1, 0.5 * (self.realised + rest.cosine)))
-        if self.watch.model is not None:
-            self.watch.model.record_residual(
-                horizon=correction.jump.horizon,
-                residual_norms=rest.norms,
-                cosines=rest.cosines,
-                forecast_residual=-credit if credit is not None else 0.0,
-                credit=credit or 0.0,
-            )
         self.told.add("correct", **self._correct_event(steps, rest, back, correction, credit, slope, statistic, loss))
-        if credit is not None and credit < -ROLLBACK_SIGMAS * error and credit < 0:
-            reason = f"loss {loss:.4f} of the averaged weights after CORRECT, {correction.forecast:.4f} was forecast"
+        _, error = paired(measured, correction.jump.before)
+        if forecast is not None and credit is not None and credit < -ROLLBACK_SIGMAS * max(error, forecast["sigma"]):
+            reason = f"loss {loss:.4f} of the averaged weights after CORRECT, {forecast['corrected']:.4f} was forecast"
             self.ledger.rolled_back += 1
             return self._recover(trainer, "forecast", "critical", reason)
         return ""
@@ -372,11 +366,13 @@ class Predictor:
         self, steps: int, rest: Any, back: float, correction: Correction, credit: float | None, slope: float,
         statistic: float, loss: float,
     ) -> dict[str, object]:  # fmt: skip
-        calibration = self.watch.model.calibration() if self.watch.model is not None else None
+        forecast = correction.forecast
         return {
             "steps": steps,
             "loss": loss,
-            "forecast/loss": correction.forecast,
+            "forecast/loss": forecast["mean"] if forecast is not None else None,
+            "forecast/corrected": forecast["corrected"] if forecast is not None else None,
+            "forecast/sigma": forecast["sigma"] if forecast is not None else None,
             "slope": slope,
             "slope_t": statistic,
             "residual_norm": rest.norm,
@@ -385,8 +381,8 @@ class Predictor:
             "correction_norm": back * float(norm(correction.jump.delta)),
             "credit": credit,
             "credit/total": sum(self.ledger.credits),
-            "error/before": calibration["mae"][-1] if calibration is not None else None,
-            "error/after": calibration["mae_corrected"][-1] if calibration is not None else None,
+            "error/before": abs(loss - forecast["mean"]) if forecast is not None else None,
+            "error/after": abs(loss - forecast["corrected"]) if forecast is not None else None,
             "store": self.watch.model.residuals() if self.watch.model is not None else 0,
         }
 
@@ -402,20 +398,6 @@ class Predictor:
             return self.probe.losses(trainer)
         finally:
             torch._foreach_copy_(self.path.weights, kept)
-
-    def _expected(self, trainer: Trainer, before: list[float]) -> float | None:
-        """Loss of the point when CORRECT will end, had there been no jump: it falls as the fitted training loss does."""
-        forecast = self.watch.last_forecast
-        if forecast is None or forecast.get("fit") is None:
-            return None
-        now, then = (fitted(forecast, trainer.step, ahead) for ahead in (0, self.settings.correct_steps))
-        return sum(before) / len(before) * then / now
-
-    def _nats_per_step(self, trainer: Trainer) -> float:
-        forecast = self.watch.last_forecast
-        if forecast is None or forecast.get("fit") is None:
-            return 0.0
-        return fitted(forecast, trainer.step, 0) - fitted(forecast, trainer.step, 1)
 
     def _recover(self, trainer: Trainer, signal: str, severity: str, message: str) -> str:
         """Brings the last healthy weights and optimizer state back; returns the reason, or nothing where it cannot.

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from neat import _native
 from neat.config.schema import Config
+from neat.train.predict.correct import Residual
 
 Basis = Sequence[Sequence[Tensor]]
 """Lists of tensors, one list a direction, all in the order of the kinds given."""
@@ -62,7 +63,8 @@ class Watch:
         if finite:
             self.since.losses.append(loss)
             self.since.norms.append(norm)
-        return self.monitor.observe(step=step, loss=loss, grad_norm=norm, forecast_error=self._surprise(loss))
+        surprise = self._surprise() if self.due(step) else None
+        return self.monitor.observe(step=step, loss=loss, grad_norm=norm, forecast_error=surprise)
 
     def due(self, step: int) -> bool:
         """Whether the model observes after this step."""
@@ -122,7 +124,7 @@ class Watch:
     def gains(self) -> dict[str, float]:
         """The model's factor on the gain of each kind; 1 before it knows anything."""
         forecast = self.last_forecast
-        if forecast is None or forecast.get("gain") is None:
+        if forecast is None or forecast["gain"] is None:
             return dict.fromkeys(self.kinds, 1.0)
         return dict(zip(self.kinds, forecast["gain"], strict=True))
 
@@ -133,12 +135,40 @@ class Watch:
         between its nearest horizon and this one; sigma is the calibrated one of the horizon.
         """
         forecast = self.last_forecast
-        if forecast is None or forecast.get("mean") is None:
+        if forecast is None or forecast["mean"] is None:
             return None
         horizons, fit, mean = forecast["horizons"], forecast["fit"], forecast["mean"]
         at = min(range(len(horizons)), key=lambda i: abs(horizons[i] - steps_ahead))
         fall = fitted(forecast, step, 0) - fit[at] + (mean[0] - fit[0]) - (mean[at] - fit[at])
         return 0.5 * (1 + math.erf(fall / (forecast["sigma"][at] * math.sqrt(2))))
+
+    def measured(self, step: int, loss: float) -> None:
+        """Takes a loss of the averaged weights on the held-back batches."""
+        if self.model is not None:
+            self.model.observe_averaged(step, loss)
+
+    def expected(self, step: int) -> dict[str, float] | None:
+        """`mean`, `sigma` and `corrected` forecast of that loss at a later step, had there been no jump."""
+        return self.model.forecast_averaged(step) if self.model is not None else None
+
+    def residual(self, rest: Residual, horizon: int, forecast_residual: float, credit: float) -> None:
+        """Stores what a jump left behind, and its credit for the next observation."""
+        self.credit = credit
+        if self.model is not None:
+            self.model.record_residual(
+                horizon=horizon,
+                residual_norms=rest.norms,
+                cosines=rest.cosines,
+                forecast_residual=forecast_residual,
+                credit=credit,
+            )
+
+    def nats_per_step(self, step: int) -> float:
+        """How much the fitted loss falls in one step; 0 before there is a fit."""
+        forecast = self.last_forecast
+        if forecast is None or forecast["fit"] is None:
+            return 0.0
+        return fitted(forecast, step, 0) - fitted(forecast, step, 1)
 
     def event(self) -> dict[str, object]:
         """The data of a `dynamics` event."""
@@ -179,17 +209,18 @@ class Watch:
         if self.model is not None:
             self.model = _native.Dynamics.from_bytes(self._description, model)
             self.last_forecast = self.model.forecast() if saved["observations"] else None
-        self.monitor = _native.DivergenceMonitor.from_bytes(bytes.fromhex(saved["monitor"]))
+        self.monitor = _native.DivergenceMonitor.from_bytes("{}", bytes.fromhex(saved["monitor"]))
         self.observations = saved["observations"]
         self.since = Since(list(saved["losses"]), list(saved["norms"]))
         self.gap, self.credit, self.accepted = saved["gap"], saved["credit"], saved["accepted"]
 
-    def _surprise(self, loss: float) -> float | None:
-        """Distance of a loss from the nearest forecast, in sigmas."""
+    def _surprise(self) -> float | None:
+        """Distance of the mean loss since the last observation from its forecast, in sigmas."""
         forecast = self.last_forecast
-        if forecast is None or forecast.get("mean") is None or not math.isfinite(loss):
+        if forecast is None or forecast["mean"] is None:
             return None
-        return float((loss - forecast["mean"][0]) / forecast["sigma"][0])
+        losses = self.since.losses
+        return float((sum(losses) / len(losses) - forecast["mean"][0]) / forecast["sigma"][0])
 
 
 def fitted(forecast: Mapping[str, Any], step: int, ahead: int) -> float:
