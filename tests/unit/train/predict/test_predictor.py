@@ -299,8 +299,8 @@ def test_gradients_that_point_back_take_a_part_of_the_jump_back(corpus: Path) ->
         def too_far(running: Trainer, longest: float, path: Any = path, probe: Any = predictor.probe) -> Jump:
             delta = path.displacement()
             before = probe.losses(running)
-            path.move(delta, 12.0)
-            return Jump(delta, span=4, before=before, share=12.0, gain=1e-6, reason="too far")
+            path.move(delta, 60.0)
+            return Jump(delta, span=4, before=before, share=60.0, gain=1e-6, reason="too far")
 
         predictor.try_jump = too_far  # type: ignore[method-assign]
         advance_until(trainer, "jump", accepted=True)
