@@ -22,7 +22,7 @@ from neat.errors import CheckpointError
 from neat.model.batch import IGNORED_TARGET, Batch
 from neat.model.neat import NeatModel
 from neat.model.outputs import Outputs
-from neat.optim.average import WeightAverage
+from neat.optim.average import Average
 from neat.optim.build import Optimizers
 from neat.train import checkpoint
 from neat.train.activation import Policy
@@ -52,7 +52,7 @@ class Trainer:
     model: NeatModel
     forward: Callable[[Batch], Outputs]
     optimizers: Optimizers
-    average: WeightAverage | None
+    average: Average | None
     stream: _native.WindowStream
     horizon: Horizon
     guard: Guard

@@ -33,6 +33,10 @@ def save(trainer: Trainer, root: Path) -> Path:
 OPTIONS: dict[str, dict[str, Any]] = {
     "muon": {},
     "adamw": {"optim__name": "adamw", "optim__schedule": "cosine"},
+    "mugrokfast": {"optim__name": "mugrokfast", "optim__grokfast_lambda": 0.5, "optim__lr_scale": [["latent", 0.5]]},
+    "schedule free": {"optim__name": "schedule_free", "optim__schedule": "constant", "optim__ema_decay": 0.0},
+    "gpa": {"optim__name": "gpa", "optim__ema_decay": 0.0},
+    "snoo": {"optim__outer": "snoo", "optim__outer_every": 3},
     "no average": {"optim__ema_decay": 0.0},
     "rare average": {"optim__ema_every": 3},
     "flat": {"network__patches": False},
