@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neat import _native
 from neat.config.schema import Config
 from neat.config.show import dump_toml
 from neat.data.pipeline import Text
+from neat.data.stream import Stream
 from neat.errors import CheckpointError
 from neat.model.batch import IGNORED_TARGET, Batch
 from neat.model.neat import NeatModel
@@ -53,7 +53,7 @@ class Trainer:
     forward: Callable[[Batch], Outputs]
     optimizers: Optimizers
     average: Average | None
-    stream: _native.WindowStream
+    stream: Stream
     horizon: Horizon
     guard: Guard
     policy: Policy | None = None
@@ -66,7 +66,9 @@ class Trainer:
         """The rows of the next step, on the device, and how many of their positions are scored."""
         train = self.config.train
         window = self.horizon.advance(train, self.step)
-        arrays = self.stream.next(train.batch_bytes // window, window, self.config.patch_slots(window))
+        length = self.horizon.present(train).patch_length
+        slots = self.config.patch_slots(window, length)
+        arrays = self.stream.next(train.batch_bytes // window, window, slots, length)
         scored = int((arrays["targets"] != IGNORED_TARGET).sum())
         return Batch.from_arrays(arrays, self.placement.device), scored
 

@@ -375,6 +375,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "train.micro_batch_bytes": Probe("64", trained),
     "train.window": Probe("32", trained),
     "train.curriculum": Probe("[[0.5, 32]]", trained),
+    "train.patch_curriculum": Probe("[[0.5, 6.0]]", trained),
     "train.patch_slack": Probe("2.0", slots),
     "train.log_every": Probe("1", trained),
     "train.diagnose_every": Probe("2", trained),

@@ -18,7 +18,7 @@ GPA = ("optim.name=gpa", "optim.ema_decay=0")
     [
         (("optim.name=mugrokfast",), r"optim.grokfast_lambda is 0.*\n.*set optim.grokfast_lambda=0.02"),
         (("optim.grokfast_lambda=0.1",), r"makes Muon MuGrokfast\n.*set optim.name=mugrokfast"),
-        (("optim.name=schedule_free", "optim.ema_decay=0"), r'optim.schedule is "wsd".*\n.*set optim.schedule="constant"'),
+        ((*FREE, "optim.schedule=wsd"), r'optim.schedule is "wsd".*\n.*set optim.schedule="constant"'),
         (("optim.name=gpa",), r"optim.ema_decay is set.*\n.*set optim.ema_decay=0"),
         ((*FREE, "optim.beta1=0"), r"optim.beta1 is 0.*\n.*set optim.beta1=0.9"),
         ((*FREE, "optim.outer=snoo"), r'optim.outer is "snoo".*\n.*set optim.outer="off"'),

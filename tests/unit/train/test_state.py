@@ -40,6 +40,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "no average": {"optim__ema_decay": 0.0},
     "rare average": {"optim__ema_every": 3},
     "flat": {"network__patches": False},
+    "patches change later": {"train__patch_curriculum": [[0.25, 6.0]]},
+    "patches have changed": {"train__patch_curriculum": [[0.1, 6.0], [0.25, 5.0]]},
     "halting": {
         "recursion__depth": 3,
         "recursion__halting": True,
