@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from neat.model.components import part_of
 from neat.model.layers import SplitLinear
 from neat.optim.muon import Matrix
+from neat.optim.values import EMBEDDINGS, HEAD, VECTORS
 
 NOT_HIDDEN = ("head.weight", "embedding.", "vision.embedding.", "vision.head.codes.")
 """Name prefixes of matrices that face the ids, the bytes or the image codes and so are not hidden."""
@@ -46,6 +47,15 @@ def kind_of(name: str) -> str:
         return kind
     inner = _LATENT.match(name)
     return inner.group(1) if inner else "vectors"
+
+
+def role_of(name: str, parameter: Tensor) -> str:
+    """Role of a dense parameter that is no hidden matrix: embedding, head or vector."""
+    if parameter.ndim < 2:
+        return VECTORS
+    if name.startswith(("embedding.", "vision.embedding.")):
+        return EMBEDDINGS
+    return HEAD if name.startswith(("head.", "vision.head.codes.")) else VECTORS
 
 
 @dataclass(slots=True)

@@ -193,5 +193,5 @@ class Lookahead:
 
 
 def _norm(tensors: list[Tensor]) -> Tensor:
-    norms = torch.stack([norm.float() for norm in torch._foreach_norm(tensors)])
+    norms = torch.stack(list(torch._foreach_norm(tensors, 2, dtype=torch.float32)))
     return cast(Tensor, torch.linalg.vector_norm(norms))

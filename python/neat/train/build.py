@@ -12,7 +12,7 @@ from neat.data.pipeline import open_text
 from neat.model.batch import Batch
 from neat.model.neat import NeatModel
 from neat.model.outputs import Outputs
-from neat.optim.average import WeightAverage
+from neat.optim.average import Average, OwnAverage, WeightAverage
 from neat.optim.build import Optimizers
 from neat.train.activation import make_policy
 from neat.train.allocator import keep_freed_memory
@@ -36,8 +36,7 @@ def build(config: Config) -> Trainer:
     text = open_text(config)
     torch.manual_seed(config.seed)
     model = NeatModel(config).to(placement.device)
-    optim = config.optim
-    optimizers = Optimizers(model, optim)
+    optimizers = Optimizers(model, config.optim)
     trainer = Trainer(
         config=config,
         placement=placement,
@@ -45,7 +44,7 @@ def build(config: Config) -> Trainer:
         model=model,
         forward=_forward(model, placement),
         optimizers=optimizers,
-        average=WeightAverage(model, optim.ema_decay, optim.ema_every) if optim.ema_decay else None,
+        average=_average(model, optimizers),
         stream=text.stream(config),
         horizon=Horizon.start(config.train),
         guard=Guard(config.train.max_skipped_steps),
@@ -54,6 +53,13 @@ def build(config: Config) -> Trainer:
     )
     trainer.count_backward()
     return trainer
+
+
+def _average(model: NeatModel, optimizers: Optimizers) -> Average | None:
+    optim = optimizers.config
+    if optimizers.averaged is not None:
+        return OwnAverage(model, optimizers.averaged)
+    return WeightAverage(model, optim.ema_decay, optim.ema_every) if optim.ema_decay else None
 
 
 def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Outputs]:

@@ -27,8 +27,11 @@ class Display:
         corpus, patcher = trainer.text.corpus, trainer.text.patcher
         for reason in trainer.placement.reasons:
             self.note(reason)
-        for label, optimizer, count, lr in trainer.optimizers.table():
-            self.note(f"optimizer: {label}: {optimizer}, {count:,} parameters, learning rate {lr:g}")
+        for row in trainer.optimizers.table():
+            decay = f", weight decay {row.weight_decay:g}" if row.weight_decay else ""
+            details = f", {row.details}" if row.details else ""
+            what = f"{row.optimizer}, {row.num:,} parameters, learning rate {row.lr:g}{decay}{details}"
+            self.note(f"optimizer: {row.parameters}: {what}")
         self.note(f"model: {parameters:,} parameters")
         self.note(f"text: {corpus.num_documents:,} documents, {corpus.num_bytes:,} bytes")
         if trainer.config.network.patches:

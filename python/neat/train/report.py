@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import torch
 
 import neat
+from neat.data.pipeline import ENTROPY_RULES
 from neat.errors import Exit, NeatError
 from neat.events.rundir import Run
 from neat.events.writer import EventWriter
@@ -100,8 +101,7 @@ class Reporter:
         config, horizon = trainer.config, trainer.horizon
         if horizon.stage != self._stage:
             self._stage = horizon.stage
-            window = {"train/window": horizon.window(config.train)}
-            self._events.write("stage", trainer.step, stage=horizon.stage, **window)
+            self._events.write("stage", trainer.step, stage=horizon.stage, **stage_facts(trainer))
         if trainer.predictor is not None:
             self._predicted(trainer)
         if trainer.guard.in_a_row:
@@ -253,6 +253,15 @@ def evaluation_weights(trainer: Trainer) -> Iterator[None]:
         trainer.model.train()
         if policy is not None:
             switch(policy, trainer.model, policy.active())
+
+
+def stage_facts(trainer: Trainer) -> dict[str, float]:
+    """Window of the present stage, and the mean patch length that its patcher is calibrated to, where one is."""
+    config, stage = trainer.config, trainer.horizon.present(trainer.config.train)
+    facts: dict[str, float] = {"train/window": stage.window}
+    if config.network.patches and config.patcher.rule in ENTROPY_RULES:
+        facts["patch/mean_length_target"] = stage.patch_length or config.patcher.mean_length
+    return facts
 
 
 def text_model(trainer: Trainer) -> TextModel:

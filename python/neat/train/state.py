@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from neat import _native
 from neat.config.schema import Config
 from neat.config.show import dump_toml
 from neat.data.pipeline import Text
+from neat.data.stream import Stream
 from neat.errors import CheckpointError
 from neat.model.batch import IGNORED_TARGET, Batch
 from neat.model.neat import NeatModel
 from neat.model.outputs import Outputs
-from neat.optim.average import WeightAverage
+from neat.optim.average import Average
 from neat.optim.build import Optimizers
 from neat.train import checkpoint
 from neat.train.activation import Policy
@@ -38,11 +38,13 @@ RNG = "rng.torch_cpu"
 
 
 class Draw(NamedTuple):
-    """What a batch is drawn with: rows, positions per row, patch slots, and the state of the stream before it."""
+    """What a batch is drawn with: rows, positions per row, patch slots, mean patch length of a curriculum's stage, and
+    the state of the stream before it."""
 
     rows: int
     window: int
     slots: int
+    length: float | None
     state: str = ""
 
 
@@ -66,8 +68,8 @@ class Trainer:
     model: NeatModel
     forward: Callable[[Batch], Outputs]
     optimizers: Optimizers
-    average: WeightAverage | None
-    stream: _native.WindowStream
+    average: Average | None
+    stream: Stream
     horizon: Horizon
     guard: Guard
     policy: Policy | None = None
@@ -86,11 +88,12 @@ class Trainer:
         """Shape of the next step's batch; enters the stage of the curriculum that the step belongs to."""
         train = self.config.train
         window = self.horizon.advance(train, self.step)
-        return Draw(train.batch_bytes // window, window, self.config.patch_slots(window))
+        length = self.horizon.present(train).patch_length
+        return Draw(train.batch_bytes // window, window, self.config.patch_slots(window, length), length)
 
     def draw(self, shape: Draw) -> tuple[Batch, int]:
         """Rows from the stream, on the device, and how many of their positions are scored."""
-        arrays = self.stream.next(shape.rows, shape.window, shape.slots)
+        arrays = self.stream.next(shape.rows, shape.window, shape.slots, shape.length)
         scored = int((arrays["targets"] != IGNORED_TARGET).sum())
         return Batch.from_arrays(arrays, self.placement.device), scored
 

@@ -210,6 +210,8 @@ def activations(config: Config) -> object:
 
 ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
 MEMORY = ("memory.variant=mag", "memory.heads=2", "memory.hidden=8", "memory.chunk=4")
+GPA = ("optim.name=gpa", "optim.ema_decay=0")
+SNOO = ("optim.outer=snoo", "optim.outer_every=2")
 HALTING = ("recursion.depth=3", "recursion.halting=true")
 LARGE = ("data.sources=large.jsonl",)
 TWO = ('data.sources=["text.jsonl", "second.jsonl"]',)
@@ -377,6 +379,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "optim.name": Probe("adamw", trained),
     "optim.lr": Probe("2e-2", trained),
     "optim.momentum": Probe("0.95", trained, ("optim.momentum_warmup_share=0.0",)),
+    "optim.momentum_start": Probe("0.5", trained),
     "optim.momentum_warmup_share": Probe("1.0", trained),
     "optim.nesterov": Probe("false", trained),
     "optim.newton_schulz_steps": Probe("2", trained),
@@ -386,6 +389,17 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "optim.beta2": Probe("0.5", trained),
     "optim.eps": Probe("1e-2", trained),
     "optim.hash_lr": Probe("5e-2", trained),
+    "optim.embedding_lr": Probe("1e-2", trained),
+    "optim.head_lr": Probe("1e-2", trained),
+    "optim.lr_scale": Probe('[["latent", 0.5]]', trained),
+    "optim.gpa_mu_x": Probe("0.5", trained, GPA),
+    "optim.gpa_mu_y": Probe("0.5", trained, GPA),
+    "optim.grokfast_lambda": Probe("0.5", trained, ("optim.name=adamw",)),
+    "optim.grokfast_alpha": Probe("0.5", trained, ("optim.name=mugrokfast", "optim.grokfast_lambda=1.0")),
+    "optim.outer": Probe("snoo", trained, ("optim.outer_every=2",)),
+    "optim.outer_every": Probe("3", trained, SNOO),
+    "optim.outer_lr": Probe("0.5", trained, SNOO),
+    "optim.outer_momentum": Probe("0.9", trained, SNOO),
     "optim.clip_norm": Probe("0.01", trained),
     "optim.ema_decay": Probe("0.01", trained),
     "optim.ema_every": Probe("2", trained, ("optim.ema_decay=0.5",)),
@@ -401,6 +415,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "train.micro_batch_bytes": Probe("64", trained),
     "train.window": Probe("32", trained),
     "train.curriculum": Probe("[[0.5, 32]]", trained),
+    "train.patch_curriculum": Probe("[[0.5, 6.0]]", trained),
     "train.patch_slack": Probe("2.0", slots),
     "train.log_every": Probe("1", trained),
     "train.diagnose_every": Probe("2", trained),
