@@ -20,6 +20,7 @@ from neat.train import checkpoint
 from neat.train.loop import run
 
 STEPS = 80
+ALONE = {"predict__micro": False, "predict__jumps": "off"}
 KILLS = 10
 START_LIMIT_S = 120
 
@@ -54,7 +55,7 @@ def kill_at(process: ForkServerProcess, root: Path, step: int, delay_s: float) -
     ("changes", "kills"),
     [
         ({}, KILLS),
-        ({"train__patch_curriculum": [[0.4, 6.0]], "optim__name": "gpa", "optim__ema_decay": 0.0}, 4),
+        ({"train__patch_curriculum": [[0.4, 6.0]], "optim__name": "gpa", "optim__ema_decay": 0.0, **ALONE}, 4),
     ],
     ids=["defaults", "patch curriculum, gpa"],
 )

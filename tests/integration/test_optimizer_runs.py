@@ -14,7 +14,7 @@ from neat.events.reader import read_events
 from neat.events.schema import Event
 from neat.train.loop import run
 
-OWN = {"optim__ema_decay": 0.0}
+OWN = {"optim__ema_decay": 0.0, "predict__micro": False, "predict__jumps": "off"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "mugrokfast": {"optim__name": "mugrokfast", "optim__grokfast_lambda": 0.5},
     "adamw with filter": {"optim__name": "adamw", "optim__grokfast_lambda": 0.5},

@@ -116,7 +116,17 @@ class Config(Section):
                 "lengthen train.window, or drop the short windows of train.curriculum",
             )
         yield from self._patch_breaches()
+        yield from self._prediction_breaches()
         yield from self._expert_breaches()
+
+    def _prediction_breaches(self) -> Iterator[Breach]:
+        if not self.optim.averages_itself:
+            return
+        name = f'optim.name="{self.optim.name}" averages the weights itself'
+        if self.predict.micro:
+            yield Breach("predict.micro", f"does not fit: {name}", "set predict.micro=false")
+        if self.predict.jumps != "off":
+            yield Breach("predict.jumps", f'is "{self.predict.jumps}" and does not fit: {name}', "set predict.jumps=off")
 
     def _patch_breaches(self) -> Iterator[Breach]:
         if not self.train.patch_curriculum:

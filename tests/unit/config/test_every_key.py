@@ -210,7 +210,7 @@ def activations(config: Config) -> object:
 
 ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
 MEMORY = ("memory.variant=mag", "memory.heads=2", "memory.hidden=8", "memory.chunk=4")
-GPA = ("optim.name=gpa", "optim.ema_decay=0")
+GPA = ("optim.name=gpa", "optim.ema_decay=0", "predict.micro=false", "predict.jumps=off")
 SNOO = ("optim.outer=snoo", "optim.outer_every=2")
 HALTING = ("recursion.depth=3", "recursion.halting=true")
 LARGE = ("data.sources=large.jsonl",)

@@ -9,8 +9,9 @@ import pytest
 from neat.config import load
 from neat.errors import ConfigError
 
-FREE = ("optim.name=schedule_free", "optim.schedule=constant", "optim.ema_decay=0")
-GPA = ("optim.name=gpa", "optim.ema_decay=0")
+ALONE = ("predict.micro=false", "predict.jumps=off")
+FREE = ("optim.name=schedule_free", "optim.schedule=constant", "optim.ema_decay=0", *ALONE)
+GPA = ("optim.name=gpa", "optim.ema_decay=0", *ALONE)
 
 
 @pytest.mark.parametrize(
@@ -19,9 +20,11 @@ GPA = ("optim.name=gpa", "optim.ema_decay=0")
         (("optim.name=mugrokfast",), r"optim.grokfast_lambda is 0.*\n.*set optim.grokfast_lambda=0.02"),
         (("optim.grokfast_lambda=0.1",), r"makes Muon MuGrokfast\n.*set optim.name=mugrokfast"),
         ((*FREE, "optim.schedule=wsd"), r'optim.schedule is "wsd".*\n.*set optim.schedule="constant"'),
-        (("optim.name=gpa",), r"optim.ema_decay is set.*\n.*set optim.ema_decay=0"),
+        (("optim.name=gpa", *ALONE), r"optim.ema_decay is set.*\n.*set optim.ema_decay=0"),
         ((*FREE, "optim.beta1=0"), r"optim.beta1 is 0.*\n.*set optim.beta1=0.9"),
         ((*FREE, "optim.outer=snoo"), r'optim.outer is "snoo".*\n.*set optim.outer="off"'),
+        ((*GPA, "predict.micro=true"), r"predict.micro does not fit.*averages the weights itself\n.*set predict.micro=false"),
+        ((*GPA, "predict.jumps=literal"), r"predict.jumps is .literal. and does not fit.*\n.*set predict.jumps=off"),
         ((*GPA, "optim.grokfast_lambda=0.1"), r"does not go with optim.name=.gpa.*\n.*set optim.grokfast_lambda=0"),
         (('optim.lr_scale=[["memori", 1.0]]',), r"names memori, .*\n.*did you mean memory\?"),
         (('optim.lr_scale=[["xyz", 1.0]]',), r"names xyz, .*\n.*parts: embedding, local"),

@@ -32,12 +32,13 @@ def save(trainer: Trainer, root: Path) -> Path:
     return checkpoint.write(root, trainer.step, capture(trainer), Storage())
 
 
+OWN = {"optim__ema_decay": 0.0, "predict__micro": False, "predict__jumps": "off"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "muon": {},
     "adamw": {"optim__name": "adamw", "optim__schedule": "cosine"},
     "mugrokfast": {"optim__name": "mugrokfast", "optim__grokfast_lambda": 0.5, "optim__lr_scale": [["latent", 0.5]]},
-    "schedule free": {"optim__name": "schedule_free", "optim__schedule": "constant", "optim__ema_decay": 0.0},
-    "gpa": {"optim__name": "gpa", "optim__ema_decay": 0.0},
+    "schedule free": {"optim__name": "schedule_free", "optim__schedule": "constant", **OWN},
+    "gpa": {"optim__name": "gpa", **OWN},
     "snoo": {"optim__outer": "snoo", "optim__outer_every": 3},
     "no average": {"optim__ema_decay": 0.0},
     "rare average": {"optim__ema_every": 3},
