@@ -67,8 +67,9 @@ def check(old: Config, new: Config) -> tuple[list[Problem], list[str]]:
 def begins_without_effect(name: str, old: Config, new: Config) -> bool:
     """Whether the parameter `name`, which the source lacks, belongs to something that was switched on since."""
     keys = {key for key, before, after in difference(old, new) if _is_switched_on(old, key, before, after)}
-    moved = {"memory.variant"} if new.memory.variant in ("mag", "mal") else set()
-    return any(SWITCHED_ON[key] in name for key in keys | moved)
+    # A memory may also be added to one more layer.
+    keys |= {"memory.variant"} if new.memory.variant in ("mag", "mal") else set()
+    return any(SWITCHED_ON[key] in name for key in keys & SWITCHED_ON.keys())
 
 
 def _is_switched_on(old: Config, key: str, before: object, after: object) -> bool:

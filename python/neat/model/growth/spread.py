@@ -57,7 +57,9 @@ class Line:
     @property
     def changes(self) -> bool:
         """Whether anything differs from the old dimension."""
-        return len(self.source) != self.old or not bool((self.source == torch.arange(self.old)).all())
+        if len(self.source) != self.old or bool((self.source != torch.arange(self.old)).any()):
+            return True
+        return bool((self.factor != 1).any())
 
 
 @dataclass(frozen=True, slots=True)
