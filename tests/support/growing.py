@@ -6,21 +6,32 @@ import torch
 from torch import Tensor
 
 from neat.config.base import Section
-from neat.config.init import Init
 from neat.config.schema import Config, Network
 from neat.model.growth.grow import Growth, plan
 from neat.model.neat import NeatModel
 from support.networks import scatter, whole
 
+Changes = dict[str, object]
 
-def target(old: Config, changes: dict[str, object], init: dict[str, object] | None = None) -> Config:
-    """`old` with other settings: `section.key` -> value."""
+
+def target(old: Config, changes: Changes, init: Changes | None = None) -> Config:
+    """`old` with other settings, `section.key` -> value, that grows from it."""
     values = old.model_dump(by_alias=True)
     for key, value in changes.items():
         section, _, name = key.partition(".")
         values[section][name] = value
     values["init"] = {"from": "source"} | (init or {})
     return Config.model_validate(values)
+
+
+def small(old: Config) -> NeatModel:
+    """A float64 network with all parameters away from zero, but without expert vectors, as a base is."""
+    model = NeatModel(old).double().eval()
+    scatter(model)
+    if model.experts is not None:
+        with torch.no_grad():
+            model.experts.vectors.zero_()
+    return model
 
 
 def grown(model: NeatModel, growth: Growth) -> NeatModel:
@@ -34,28 +45,14 @@ def grown(model: NeatModel, growth: Growth) -> NeatModel:
 
 
 def pair(
-    shape: Network,
-    changes: dict[str, object],
-    init: dict[str, object] | None = None,
-    **sections: Section,
-) -> tuple[NeatModel, NeatModel]:
-    """A network with all parameters away from zero, and what it grows into; float64."""
+    shape: Network, changes: Changes, init: Changes | None = None, **sections: Section
+) -> tuple[NeatModel, NeatModel, Growth]:
+    """A network, what it grows into, and how."""
     old = whole(shape, **sections)
-    model = NeatModel(old).double().eval()
-    scatter(model)
-    without_experts(model)
-    return model, grown(model, plan(old, target(old, changes, init)))
+    model, growth = small(old), plan(old, target(old, changes, init))
+    return model, grown(model, growth), growth
 
 
-def without_experts(model: NeatModel) -> None:
-    """A base has no expert vectors."""
-    if model.experts is not None:
-        with torch.no_grad():
-            model.experts.vectors.zero_()
-
-
-def largest_difference(left: Tensor, right: Tensor) -> float:
-    return float((left - right).abs().max())
-
-
-__all__ = ["Init", "grown", "largest_difference", "pair", "target", "without_experts"]
+def apart(left: Tensor, right: Tensor) -> float:
+    """The largest difference."""
+    return float((left - right).detach().abs().max())

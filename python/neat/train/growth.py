@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,7 +68,7 @@ def find(config: Config, checkpoints: Path) -> Source | None:
 
 
 @torch.no_grad()
-def grow(trainer: Trainer, source: Source) -> dict[str, object]:
+def grow(trainer: Trainer, source: Source) -> dict[str, Any]:
     """Gives `trainer`, which has not taken a step, the weights of `source`; returns what the `growth` event says.
 
     Raises:
@@ -88,6 +89,7 @@ def grow(trainer: Trainer, source: Source) -> dict[str, object]:
         "from": source.path,
         "checkpoint": source.folder.name,
         "source_step": state["step"],
+        "digest": checkpoint.file_digest(source.folder / (checkpoint.AVERAGE if averaged else checkpoint.MODEL)),
         "weights": "averaged" if averaged else "raw",
         "method": init.method,
         "optimizer": init.optimizer,

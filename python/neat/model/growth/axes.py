@@ -50,7 +50,7 @@ def axes_between(old: Config, new: Config) -> tuple[Axes, list[Problem]]:
     """The axes from `old` to `new`, neither of them smaller, and what about them cannot be kept."""
     before, after = old.network, new.network
     problems = [*_head_problems(old, new), *_pooled_problems(before, after)]
-    if after.hash_rows % before.hash_rows:
+    if before.hash_orders and after.hash_rows % before.hash_rows:
         problems.append(
             Problem(
                 f"network.hash_rows is {after.hash_rows}, no multiple of the source's {before.hash_rows}",

@@ -76,14 +76,15 @@ def _nearest(wish: int, kinds: Sequence[str], fits: Callable[[str], bool]) -> in
 def _places(old: Sequence[str], new: Sequence[str]) -> list[int] | None:
     """Rising places of the old layers, each where its kind serves, as near to even spacing as that allows."""
     infinite = float("inf")
-    wanted = [layer * len(new) // len(old) for layer in range(len(old))]
+    wanted = [-(-layer * len(new) // len(old)) for layer in range(len(old))]
     # cost[p]: the least total distance with the layers so far at or before place p; chosen: where the last one stands.
     cost = [0.0] * (len(new) + 1)
     chosen: list[list[int]] = []
     for layer, kind in enumerate(old):
         best, last = [infinite], [-1]
         for place, own in enumerate(new):
-            here = cost[place] + abs(place - wanted[layer]) if _serves(kind, own) else infinite
+            # A layer would rather move by one place than gain a memory.
+            here = cost[place] + abs(place - wanted[layer]) + 2 * (kind != own) if _serves(kind, own) else infinite
             best.append(min(best[-1], here))
             last.append(place if here < best[-2] else last[-1])
         cost = best

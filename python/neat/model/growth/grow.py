@@ -123,7 +123,7 @@ class Growth:
         if kind == ROW_SQUARES:
             # One number per row: the mean of its squared gradients over all channels.
             assert lines[-1] is not None
-            share = lines[-1].dual.square().sum() / lines[-1].old
+            share = lines[-1].dual.square().mean()
             grown = spread_gradient(found.view(blocked.shape[:2]), lines[:2]) * share.to(found.device)
             return _fitting(name, grown.flatten(), fresh)
         if kind == DISPLACEMENT:
