@@ -1,11 +1,11 @@
 """Growing a network against training the large one from scratch, at equal compute and after full decay.
 
-Usage: ``python benchmarks/growth.py [--steps 400] [--seeds 0 1] [--arms NAME ...] [--json PATH]``. The compute of every
-arm is that of ``--steps`` steps of the large network, by `neat.profiling.flops`. A grown arm spends the first 30 % of it
-on a smaller network at a constant learning rate, whose last weights and optimizer state then grow (`init.weights=raw`,
-`init.optimizer=map`); the last 40 % of the compute decay the learning rate to zero in every arm. The control trains the
-smallest network throughout, for as much compute and so for more steps. Everything else is the tiny preset with a
-smaller local part. Each cell is a whole run of `neat train`, scored on the whole held-out text.
+Usage: ``python benchmarks/growth.py [--steps 250] [--seeds 0 1] [--arms NAME ...] [--json PATH]``. The compute of
+every arm is that of ``--steps`` steps of the large network, by `neat.profiling.flops`. A grown arm spends the first
+30 % of it on a smaller network at a constant learning rate, whose last weights and optimizer state then grow
+(`init.weights=raw`, `init.optimizer=map`); the last 40 % of the compute decay the learning rate to zero in every arm.
+The control trains the smallest network throughout, for as much compute and so for more steps. Everything else is the
+tiny preset with a smaller local part. Each cell is a whole run, scored on the whole held-out text.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import statistics
-import subprocess
 import sys
 import tempfile
+import time
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,14 @@ from machine import describe
 from neat.config.load import load
 from neat.config.schema import Config
 from neat.profiling.flops import train_per_byte
+from neat.train import loop
 
 SHARE, DECAY, WARMUP = 0.3, 0.4, 0.07
 """Of the compute: what the smaller network gets, what decays, what warms up."""
 COMMON = (
     *("train.curriculum=[]", "train.sample_bytes=0", "train.log_every=100", "checkpoint.every_steps=1000000"),
     *("network.local_width=64", "network.decoder_ffn_width=176", "network.hash_rows=4096", "runtime.threads=1"),
-    "ngram.folds=4",
+    "ngram.folds=2",
 )
 
 
@@ -54,7 +57,6 @@ ARMS: dict[str, Arm] = {
     "deeper, preserve": (SHALLOW, LARGE, ("init.method=preserve",)),
     "wider, preserve": (NARROW, LARGE, ("init.method=preserve",)),
     "wider, preserve, noise 0": (NARROW, LARGE, ("init.method=preserve", "init.noise=0.0")),
-    "both, copy": (SMALL, LARGE, ("init.method=copy",)),
 }
 """Network of the first part, network of the end, how the one becomes the other."""
 
@@ -74,18 +76,16 @@ def schedule(warmup: float, decay: float) -> tuple[str, ...]:
 
 
 def train(out: Path, settings: tuple[str, ...]) -> list[dict[str, Any]]:
-    """One run; returns its events."""
-    command = [sys.executable, "-m", "neat", "train", "--config", "tiny", "--out", str(out)]
-    for setting in (*COMMON, *settings):
-        command += ["--set", setting]
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    """One run, as `neat train` makes it but in this process; returns its events."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stderr(nowhere):
+        loop.run(configuration((*COMMON, *settings)), out)
     return [json.loads(line) for line in (out / "events.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def run(arm: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
     """One arm; the first parts in `folder` are shared by the arms that begin alike."""
     first, last, how = ARMS[arm]
-    budget = steps * step_flops(LARGE)
+    budget, began = steps * step_flops(LARGE), time.process_time()
     spent, settings = 0.0, (*last, *how, f"seed={seed}")
     if first is None:
         settings += schedule(WARMUP, DECAY)
@@ -98,11 +98,17 @@ def run(arm: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
     score = next(event for event in reversed(events) if event["type"] == "eval")
     grown = next((event for event in events if event["type"] == "growth"), None)
     result = {
-        "arm": arm, "seed": seed, "budget_steps": steps, "bpb": score["eval/bpb"], "ngram_bpb": score["eval/ngram_bpb"],
+        "arm": arm,
+        "seed": seed,
+        "budget_steps": steps,
+        "bpb": score["eval/bpb"],
+        "ngram_bpb": score["eval/ngram_bpb"],
         "parameters": next(event["parameters"] for event in events if event["type"] == "run"),
         "flops": spent + count * step_flops(last),
-        "steps": count, "first_steps": 0 if first is None else round(spent / step_flops(first)),
-    }  # fmt: skip
+        "steps": count,
+        "first_steps": 0 if first is None else round(spent / step_flops(first)),
+        "cpu_s": round(time.process_time() - began, 1),
+    }
     if grown is not None:
         result |= {key: grown[key] for key in ("logits/max_delta", "loss/before", "loss/after")}
     return result
@@ -135,7 +141,7 @@ def table(results: list[dict[str, Any]]) -> str:
         count = f"{runs[0]['first_steps']} + {runs[0]['steps']}" if runs[0]["first_steps"] else f"{runs[0]['steps']}"
         cells = [
             arm, count, " / ".join(f"{score:.4f}" for score in scores), f"{statistics.fmean(scores):.4f}",
-            f"{statistics.fmean(changes):+.4f} ({' / '.join(f'{change:+.4f}' for change in changes)})" if changes else "",
+            f"{statistics.fmean(changes):+.4f} ({' / '.join(f'{one:+.4f}' for one in changes)})" if changes else "",
             f"{runs[0]['loss/before']:.3f} -> {runs[0]['loss/after']:.3f}" if "loss/before" in runs[0] else "",
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
@@ -145,7 +151,7 @@ def table(results: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Runs every cell that the result file does not hold yet, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=400, help="steps of the large network that each arm may cost")
+    parser.add_argument("--steps", type=int, default=250, help="steps of the large network that each arm may cost")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--json", type=Path, help="result file; cells that it holds are not run again")

@@ -89,7 +89,7 @@ def test_the_event_says_what_grew_and_what_it_changed(corpus: Path, source: Path
     assert told["notes"] == []
     record = json.loads((root / "run.json").read_text())
     assert record["growth"] == dict(told)
-    assert events(root, "step")[0].data["train/loss"] < 4.0
+    assert events(root, "step")[0].data["train/loss"] < 5.0
 
 
 def test_a_grown_run_goes_on_without_its_source(

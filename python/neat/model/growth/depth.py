@@ -8,7 +8,7 @@ stack again and again (G_stack, arXiv 2405.15319; Gong et al., ICML 2019). copy:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from neat.config.schema import Config
@@ -45,20 +45,17 @@ def layers(old: Sequence[str], new: Sequence[str], method: str) -> list[Origin] 
     """The origin of each layer, for stacks whose layers are of these kinds."""
     if method in ("stack", "copy"):
         wanted = [i % len(old) if method == "stack" else i * len(old) // len(new) for i in range(len(new))]
-        copied = [
-            _nearest(wish, old, lambda kind, own=kind: _serves(kind, own))
-            for wish, kind in zip(wanted, new, strict=True)
-        ]
+        copied = [_nearest(wish, _serving(old, kind)) for wish, kind in zip(wanted, new, strict=True)]
         return None if None in copied else [Origin(source, False) for source in copied if source is not None]
     places = _places(old, new)
     if places is None:
         return None
     found = {place: Origin(layer, False) for layer, place in enumerate(places)}
     before = 0
-    for place in range(len(new)):
+    for place, kind in enumerate(new):
         before = found[place].source if place in found else before
         # What a new layer copies does not matter for the function; one of its own kind has all that it needs.
-        alike = _nearest(before, old, lambda kind, own=new[place]: kind == own)
+        alike = _nearest(before, [layer for layer, own in enumerate(old) if own == kind])
         found.setdefault(place, Origin(before if alike is None else alike, True))
     return [found[place] for place in range(len(new))]
 
@@ -68,9 +65,12 @@ def _serves(old: str, new: str) -> bool:
     return old == new or (old == "off" and new in ("mag", "mal"))
 
 
-def _nearest(wish: int, kinds: Sequence[str], fits: Callable[[str], bool]) -> int | None:
-    fitting = [layer for layer, kind in enumerate(kinds) if fits(kind)]
-    return min(fitting, key=lambda layer: (abs(layer - wish), layer), default=None)
+def _serving(kinds: Sequence[str], kind: str) -> list[int]:
+    return [layer for layer, own in enumerate(kinds) if _serves(own, kind)]
+
+
+def _nearest(wish: int, layers: Sequence[int]) -> int | None:
+    return min(layers, key=lambda layer: (abs(layer - wish), layer), default=None)
 
 
 def _places(old: Sequence[str], new: Sequence[str]) -> list[int] | None:
