@@ -39,7 +39,7 @@ def grown(model: NeatModel, growth: Growth) -> NeatModel:
     larger = NeatModel(growth.new).to(next(model.parameters()).dtype).eval()
     live = larger.state_dict()
     with torch.no_grad():
-        for name, tensor in growth.weights(model.state_dict(), live).items():
+        for name, tensor in growth.weights(model.state_dict(), live):
             live[name].copy_(tensor)
     return larger
 

@@ -17,8 +17,8 @@ class Init(Section):
     model_config = ConfigDict(populate_by_name=True)
 
     source: str = Field(default="", alias="from")
-    """Run or checkpoint whose weights the run begins with (empty: none, they are drawn). The network may be larger than
-    that one; the steps, the schedule and the data of the run are its own."""
+    """Run or checkpoint whose weights a training on text begins with (empty: none, they are drawn). The network may be
+    larger than that one; the steps, the schedule and the data of the run are its own."""
     method: Literal["exact", "preserve", "stack", "copy"] = "preserve"
     """How a network grows. exact: not at all, its shape is that of the source. preserve: it computes what the source
     does; new layers write nothing at first. stack: deeper by repeating the whole stack of layers. copy: deeper by

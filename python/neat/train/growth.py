@@ -81,7 +81,7 @@ def grow(trainer: Trainer, source: Source) -> dict[str, Any]:
     state = checkpoint.read_state(source.folder)
     old.latent.progress(state["step"], state["horizon"]["total"])
     live = trainer.model.state_dict()
-    for name, tensor in growth.weights(old.state_dict(), live).items():
+    for name, tensor in growth.weights(old.state_dict(), live):
         live[name].copy_(tensor)
     if init.optimizer == "map":
         _remember(trainer, growth, source.folder, dict(old.named_parameters()))

@@ -73,4 +73,4 @@ def test_weights_that_do_not_fit_their_configuration_are_refused() -> None:
     tensors = dict(model.state_dict())
     del tensors["head.weight"]
     with pytest.raises(CheckpointError, match=r"the source has no head\.weight"):
-        growth.weights(tensors, live)
+        dict(growth.weights(tensors, live))

@@ -57,8 +57,8 @@ class Growth:
     layers: Mapping[str, list[Origin]]
     changes: tuple[str, ...]
 
-    def weights(self, source: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The grown parameters and buffers, float64 where they are numbers of the network.
+    def weights(self, source: Mapping[str, Tensor], live: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+        """Name and value of each grown parameter and buffer, one after the other, float64 where they have grown.
 
         Args:
             source: Those of the source, by name.
@@ -68,7 +68,8 @@ class Growth:
             CheckpointError: The source is not what its configuration says.
         """
         generator = torch.Generator().manual_seed(self.new.seed)
-        return {name: self._weight(name, fresh, source, generator) for name, fresh in live.items()}
+        for name, fresh in live.items():
+            yield name, self._weight(name, fresh, source, generator)
 
     def optimizer(
         self, source: Mapping[str, Tensor], live: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
@@ -83,10 +84,10 @@ class Growth:
         Raises:
             ConfigError: The source had other optimizers.
         """
-        return {name: self._remembered(name, fresh, source, parameters) for name, fresh in live.items()}
+        return {name: self._remembered(name, fresh, source, parameters).to(fresh.dtype) for name, fresh in live.items()}
 
     def _weight(self, name: str, fresh: Tensor, source: Mapping[str, Tensor], generator: torch.Generator) -> Tensor:
-        origin, is_new = self._origin(name)
+        origin, is_new = self.origin(name)
         if name.startswith(EXPERTS):
             return self._experts(name, fresh, source)
         if origin not in source:
@@ -100,7 +101,7 @@ class Growth:
             tensor = tensor[self._skips(len(fresh), len(tensor))]
         if not tensor.is_floating_point():
             return tensor
-        lines, blocked = self._lines(name, tensor)
+        lines, blocked = self.lines(name, tensor)
         grown = unseen_noise(spread_weight(blocked, lines), lines, self.new.init.noise, generator)
         return _fitting(name, grown.reshape(-1, *grown.shape[2:]) if name == HASH else grown, fresh)
 
@@ -108,7 +109,7 @@ class Growth:
         self, name: str, fresh: Tensor, source: Mapping[str, Tensor], parameters: Mapping[str, Tensor]
     ) -> Tensor:
         kind, parameter = _named(name)
-        origin, is_new = self._origin(parameter)
+        origin, is_new = self.origin(parameter)
         if is_new or origin not in parameters:
             return torch.zeros_like(fresh)
         found = source.get(f"{kind}.{origin}")
@@ -119,7 +120,7 @@ class Growth:
             )
         if kind == COUNTER:
             return found
-        lines, blocked = self._lines(parameter, parameters[origin])
+        lines, blocked = self.lines(parameter, parameters[origin])
         if kind == ROW_SQUARES:
             # One number per row: the mean of its squared gradients over all channels.
             assert lines[-1] is not None
@@ -134,13 +135,13 @@ class Growth:
             raise ConfigError(f"init.optimizer is map, and nobody knows how {kind} grows", hint="set it to reset")
         return _fitting(name, grown, fresh)
 
-    def _lines(self, name: str, tensor: Tensor) -> tuple[Lines, Tensor]:
+    def lines(self, name: str, tensor: Tensor) -> tuple[Lines, Tensor]:
         """How a parameter grows, and the parameter with a dimension of its own for each axis."""
         if name == HASH:
             tensor = tensor.view(-1, self.old.network.hash_rows, tensor.shape[1])
         return lines_of(name, tensor.dim(), self.axes), tensor
 
-    def _origin(self, name: str) -> tuple[str, bool]:
+    def origin(self, name: str) -> tuple[str, bool]:
         """The parameter of the source that `name` comes from, and whether it stands in a new layer."""
         for prefix, stack in STACKS.items():
             if name.startswith(prefix):
