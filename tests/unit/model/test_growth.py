@@ -117,6 +117,7 @@ COMPONENTS: dict[str, tuple[Network, Changes, dict[str, Section]]] = {
         {},
     ),
     "skips": (network(unet_skips=True), WIDE, {}),
+    "no encoder": (network(encoder_layers=0), WIDE | {"network.encoder_layers": 2}, {}),
     "recursion": (
         network(),
         WIDE | DEEP,
@@ -247,6 +248,17 @@ def test_layers_come_from_where_the_method_says(method: str, sources: list[int])
         ours, theirs = larger.latent.layers[layer], model.latent.layers[origin.source]
         assert torch.equal(ours.attention.qkv.weight, theirs.attention.qkv.weight)
         assert torch.equal(ours.feed_forward.down.weight, theirs.feed_forward.down.weight) != origin.new
+
+
+@pytest.mark.parametrize(("method", "pairs"), [("stack", [0, 1, 0, 1]), ("copy", [0, 0, 1, 1])])
+def test_skips_follow_their_layers(method: str, pairs: list[int]) -> None:
+    shape = network(layers=4, unet_skips=True)
+    model, larger, growth = pair(shape, {"network.layers": 8}, {"method": method})
+    assert torch.equal(larger.latent.skips, model.latent.skips[pairs])
+    name, saved = "adamw.exp_avg.latent.skips", torch.rand(2, 16, dtype=torch.float64)
+    live = {name: torch.zeros(4, 16, dtype=torch.float64)}
+    mapped = growth.optimizer({name: saved}, live, dict(model.named_parameters()))[name]
+    assert torch.equal(mapped, saved[pairs])
 
 
 def test_stacked_layers_change_the_function() -> None:

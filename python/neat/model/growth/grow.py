@@ -97,11 +97,9 @@ class Growth:
         tensor = source[origin]
         if name.startswith(CODEC):
             return self._codec(tensor, fresh)
-        if name == SKIPS:
-            tensor = tensor[self._skips(len(fresh), len(tensor))]
         if not tensor.is_floating_point():
             return tensor
-        lines, blocked = self.lines(name, tensor)
+        lines, blocked = self.lines(name, self._picked(name, tensor, fresh))
         grown = unseen_noise(spread_weight(blocked, lines), lines, self.new.init.noise, generator)
         return _fitting(name, grown.reshape(-1, *grown.shape[2:]) if name == HASH else grown, fresh)
 
@@ -120,20 +118,23 @@ class Growth:
             )
         if kind == COUNTER:
             return found
-        lines, blocked = self.lines(parameter, parameters[origin])
         if kind == ROW_SQUARES:
             # One number per row: the mean of its squared gradients over all channels.
+            lines, blocked = self.lines(parameter, parameters[origin])
             assert lines[-1] is not None
             share = lines[-1].dual.square().mean()
             grown = spread_gradient(found.view(blocked.shape[:2]), lines[:2]) * share.to(found.device)
             return _fitting(name, grown.flatten(), fresh)
+        lines, blocked = self.lines(parameter, self._picked(parameter, found, fresh))
         if kind == DISPLACEMENT:
-            grown = spread_weight(found.view(blocked.shape), lines)
+            grown = spread_weight(blocked, lines)
         elif kind in POWERS:
-            grown = spread_gradient(found.view(blocked.shape), lines, POWERS[kind])
+            grown = spread_gradient(blocked, lines, POWERS[kind])
         else:
-            raise ConfigError(f"init.optimizer is map, and nobody knows how {kind} grows", hint="set it to reset")
-        return _fitting(name, grown, fresh)
+            raise ConfigError(
+                f"init.optimizer is map, and nobody knows how {kind} grows", hint="set init.optimizer=reset"
+            )
+        return _fitting(name, grown.reshape(-1, *grown.shape[2:]) if parameter == HASH else grown, fresh)
 
     def lines(self, name: str, tensor: Tensor) -> tuple[Lines, Tensor]:
         """How a parameter grows, and the parameter with a dimension of its own for each axis."""
@@ -177,9 +178,13 @@ class Growth:
             )
         return tensor
 
-    def _skips(self, new: int, old: int) -> Tensor:
-        places = torch.arange(new)
-        return places % old if self.new.init.method == "stack" else places * old // max(new, 1)
+    def _picked(self, name: str, tensor: Tensor, fresh: Tensor) -> Tensor:
+        """`tensor`, and of skips [L // 2, D] the one that each layer of the first half has from where it comes."""
+        if name != SKIPS or len(tensor) == len(fresh):
+            return tensor
+        places = torch.arange(len(fresh))
+        stacked = self.new.init.method == "stack"
+        return tensor[places % len(tensor) if stacked else places * len(tensor) // len(fresh)]
 
 
 def plan(old: Config, new: Config) -> Growth:
