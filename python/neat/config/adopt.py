@@ -45,7 +45,7 @@ def adopt(config: Config, base: Config, origins: Mapping[str, Origin] | None = N
     ]
     if problems:
         raise ConfigError.of(problems)
-    values = config.model_dump()
+    values = config.model_dump(by_alias=True)
     for key in settings():
         if key.startswith(TAKEN):
             section, _, name = key.partition(".")

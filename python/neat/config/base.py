@@ -77,6 +77,12 @@ def field_texts(section: type[Section]) -> dict[str, str]:
     return texts
 
 
+def field_name(section: type[Section], key: str) -> str:
+    """What the setting `key` of a section is called in code: the same, but for words of Python's own."""
+    fields = section.model_fields
+    return key if key in fields else next((name for name, field in fields.items() if field.alias == key), key)
+
+
 def _as_tuple(value: object) -> object:
     return tuple(_as_tuple(item) for item in value) if isinstance(value, list) else value
 

@@ -18,6 +18,7 @@ from neat.config.activation import Activation
 from neat.config.base import Breach, Section, field_texts
 from neat.config.data import Data, Ngram, Patcher
 from neat.config.expert import Expert
+from neat.config.init import Init
 from neat.config.memory import Memory
 from neat.config.network import Network
 from neat.config.optim import Optim
@@ -31,8 +32,8 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What the name of a run looks like; it is also the name of a directory."""
 
 __all__ = [
-    "NAME", "Activation", "Checkpoint", "Config", "Data", "Dynamics", "Expert", "Memory", "Network", "Ngram", "Optim",
-    "Patcher", "Predict", "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
+    "NAME", "Activation", "Checkpoint", "Config", "Data", "Dynamics", "Expert", "Init", "Memory", "Network", "Ngram",
+    "Optim", "Patcher", "Predict", "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
 ]  # fmt: skip
 
 
@@ -59,6 +60,8 @@ class Config(Section):
     """Images as codes between bytes."""
     recursion: Recursion = Field(default_factory=Recursion)
     """The latent transformer applied several times, and halting."""
+    init: Init = Field(default_factory=Init)
+    """The first weights: drawn, or taken over from another run."""
     activation: Activation = Field(default_factory=Activation)
     """Components turned off while the run goes on."""
     optim: Optim = Field(default_factory=Optim)
@@ -191,7 +194,7 @@ def settings() -> Mapping[str, FieldInfo]:
         if section is None:
             found[name] = field
         else:
-            found.update({f"{name}.{key}": inner for key, inner in section.model_fields.items()})
+            found.update({f"{name}.{inner.alias or key}": inner for key, inner in section.model_fields.items()})
     return MappingProxyType(found)
 
 
@@ -201,5 +204,6 @@ def descriptions() -> Mapping[str, str]:
     own = field_texts(Config)
     found = {key: own[key] for key in settings() if key in own}
     for name, section in sections().items():
-        found.update({f"{name}.{key}": text for key, text in field_texts(section).items()})
+        fields = section.model_fields
+        found.update({f"{name}.{fields[key].alias or key}": text for key, text in field_texts(section).items()})
     return MappingProxyType(found)

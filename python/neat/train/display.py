@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -72,6 +72,17 @@ class Display:
             f"held-out: {bpb:.4f} bits per byte on {metrics['eval/bytes']:,} bytes "
             f"({bpb - ngram:+.4f} against the n-gram model's {ngram:.4f})"
         )
+
+    def grown(self, facts: Mapping[str, Any]) -> None:
+        """What the weights were grown from."""
+        self.note(
+            f"grown from {facts['from']} ({facts['checkpoint']}, {facts['weights']} weights), {facts['method']}: "
+            f"{facts['parameters/before']:,} -> {facts['parameters/after']:,} parameters; logits differ by at most "
+            f"{facts['logits/max_delta']:.3g} on {facts['bytes']:,} bytes, loss {facts['loss/before']:.4f} -> "
+            f"{facts['loss/after']:.4f} nats a byte"
+        )
+        for note in facts["notes"]:
+            self.note(note)
 
     def note(self, text: str) -> None:
         """One line."""

@@ -1,8 +1,8 @@
 """Training, on one screen: take rows, take a gradient, check it, apply it, tell about it, save it.
 
 Everything else has its own file: the parts of a run in `state.py`, their making in `build.py`, the length of a run in
-`horizon.py`, what is written and shown in `report.py`, the files of a checkpoint in `checkpoint.py`. Experts on a
-finished model have their own loop in `adaptation.py`.
+`horizon.py`, what is written and shown in `report.py`, the files of a checkpoint in `checkpoint.py`, the
+weights of another run in `growth.py`. Experts on a finished model have their own loop in `adaptation.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from neat.events.rundir import open_run
 from neat.model.batch import Batch, micro_batches
 from neat.model.losses import objective
 from neat.optim import schedule
-from neat.train import adaptation
+from neat.train import adaptation, growth
 from neat.train.build import build
 from neat.train.display import Display
 from neat.train.horizon import Clock
@@ -44,6 +44,7 @@ def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
         return adaptation.run(config, path)
     with open_run(path, config) as directory, directory.events() as events, StopRequest() as stop:
         try:
+            source = growth.find(config, directory.paths.checkpoints)
             trainer = build(config)
         except KeyboardInterrupt:
             return stopped_early(events)
@@ -51,7 +52,11 @@ def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
         saver = Saver(trainer, directory, events)
         reporter = Reporter(directory, events, Display(), watch)
         with reporter.closing(trainer):
-            reporter.begin(trainer, resumed=saver.restore())
+            resumed = saver.restore()
+            grown = growth.grow(trainer, source) if source is not None and not resumed else None
+            reporter.begin(trainer, resumed=resumed)
+            if grown is not None:
+                reporter.grown(grown)
             if not train(trainer, reporter, saver, stop):
                 return reporter.stopped(trainer)
             reporter.evaluate(trainer)

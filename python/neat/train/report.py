@@ -74,6 +74,12 @@ class Reporter:
         self._display.begin(trainer, parameters, resumed=resumed)
         self._since = (time.perf_counter(), trainer.step, trainer.bytes_seen)
 
+    def grown(self, facts: dict[str, object]) -> None:
+        """The weights came from another run: what grew from what, and how far the predictions moved."""
+        self._events.write("growth", 0, **facts)
+        self._directory.record(growth=facts)
+        self._display.grown(facts)
+
     def estimated(self, trainer: Trainer) -> None:
         """A time budget became a number of steps."""
         horizon = trainer.horizon

@@ -222,6 +222,7 @@ VISION = (
 )
 FILE = (*VISION, "vision.codec=codec.safetensors", "vision.code_width=4", "vision.codec_width=4", "vision.image_size=8")
 
+GROWN = ("network.patches=false", "init.from=base")
 EXPERT = (
     *("train.mode=expert", "expert.base=base", "expert.name=probe", "data.sources=questions.jsonl"),
     *("data.validation=[]", "expert.stop=' '", "expert.max_answer_bytes=8", "expert.questions=4", "expert.samples=4"),
@@ -340,6 +341,11 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "recursion.diversity_weight": Probe("1.0", trained, HALTING),
     "recursion.diversity_target": Probe("0.2", trained, (*HALTING, "recursion.diversity_weight=1.0")),
     "recursion.calibration_decay": Probe("0.5", trained, HALTING),
+    "init.from": Probe("base", trained, ("network.patches=false",)),
+    "init.method": Probe("stack", trained, (*GROWN, "network.layers=2")),
+    "init.weights": Probe("raw", trained, GROWN),
+    "init.optimizer": Probe("map", trained, (*GROWN, "init.weights=raw")),
+    "init.noise": Probe("0.0", trained, (*GROWN, "network.ffn_width=24")),
     "activation.memory_limit_mib": Probe("300", decisions),
     "activation.easy_patch_length": Probe("4.0", decisions),
     "activation.components": Probe('["recursion"]', decisions, ("activation.memory_limit_mib=300",)),
