@@ -1,9 +1,9 @@
 """What prediction adds to a step: the lookahead and the dynamics model, against the same trainer without them.
 
-Usage: ``python benchmarks/overhead.py [--preset speed] [--steps 200] [--block 20] [--set KEY=VALUE ...] [--json PATH]``. Three
-trainers of the same preset and text take turns in one process, a block of steps at a time: nothing predicted, micro without
-the dynamics model, micro with it. Median seconds a step of each, and ratios to the first. ``--cycles N`` instead runs
-N cycles of jump and correction and prints the peak memory after 20 and after N of them.
+Usage: ``python benchmarks/overhead.py [--preset speed] [--steps 200] [--block 20] [--set KEY=VALUE ...] [--json
+PATH]``. Three trainers of the same preset and text take turns in one process, a block of steps at a time: nothing
+predicted, micro without the dynamics model, micro with it. Median seconds a step of each, and ratios to the first.
+``--cycles N`` instead runs N cycles of jump and correction and prints the peak memory after 20 and after N of them.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ ARMS: dict[str, tuple[str, ...]] = {
     "micro, dynamics model": ("predict.micro=true", "predict.jumps=off", "dynamics.on=true"),
 }
 CYCLING = (
-    "predict.jumps=macro", "predict.warmup_steps=20", "predict.full_steps=2", "predict.correct_steps=2", "predict.window=2",
-    "predict.min_confidence=0", "predict.cost_cap=1", "predict.probe_batches=1", "optim.warmup_share=0",
+    "predict.jumps=macro", "predict.warmup_steps=20", "predict.full_steps=2", "predict.correct_steps=2",
+    "predict.window=2", "predict.min_confidence=0", "predict.cost_cap=1", "predict.probe_batches=1",
+    "optim.warmup_share=0",
 )  # fmt: skip
 FEW = 20
 

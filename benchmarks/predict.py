@@ -3,16 +3,17 @@
 Usage: ``python benchmarks/predict.py [--scale small|100m] [--steps N] [--seeds 1 2 3 4 5] [--workers 2] [--json PATH]
 [--plot PATH]``.
 
-Protocol, fixed before the first run: each family of methods gets the same number of trials (`TRIALS`) on seed 0; the best
-of a family by held-out bits per byte after full decay goes on to the seeds given, which took no part in the choice.
-Differences are paired by seed (same text order, same first weights). A difference is turned into a ratio of steps by the
-slope of the base between N and 2N steps, each run with its own full decay: ratio = exp(difference / slope). Equal backward
-passes first; at equal wall clock the steps of a method are cut by the ratio of measured step times, probes included.
-Controls: the gate without a move (freeze), a random direction of equal norm, a fixed rule instead of the gate, repeating the
-last displacement (the literal mode), one unsmoothed extrapolation, more momentum, a larger learning rate.
+Protocol, fixed before the first run: each family of methods gets the same number of trials (`TRIALS`) on seed 0; the
+best of a family by held-out bits per byte after full decay goes on to the seeds given, which took no part in the
+choice. Differences are paired by seed (same text order, same first weights). A difference is turned into a ratio of
+steps by the slope of the base between N and 2N steps, each run with its own full decay: ratio = exp(difference /
+slope). Equal backward passes first; at equal wall clock the steps of a method are cut by the ratio of measured step
+times, probes included. Controls: the gate without a move (freeze), a random direction of equal norm, a fixed rule
+instead of the gate, repeating the last displacement (the literal mode), one unsmoothed extrapolation, more momentum, a
+larger learning rate.
 
-The small profile takes less than 40 minutes on two cores. ``--scale 100m`` is for one GPU and runs the bases, micro and macro
-on the 100m preset.
+The small profile takes less than 40 minutes on two cores. ``--scale 100m`` is for one GPU and runs the bases, micro
+and macro on the 100m preset.
 """
 
 from __future__ import annotations
@@ -50,7 +51,13 @@ FAMILIES: dict[str, list[list[str]]] = {
     "Muon": MUON,
     "Muon, micro": [[*trial, *MICRO] for trial in MUON_LOW],
     "schedule-free": [
-        ["optim.name=schedule_free", "optim.schedule=constant", f"optim.lr={lr}", f"optim.adamw_lr={lr}", f"optim.beta1={beta}"]
+        [
+            "optim.name=schedule_free",
+            "optim.schedule=constant",
+            f"optim.lr={lr}",
+            f"optim.adamw_lr={lr}",
+            f"optim.beta1={beta}",
+        ]
         for lr in (3e-3, 6e-3, 1.2e-2)
         for beta in (0.9, 0.95)
     ],
@@ -83,7 +90,10 @@ def late(base: list[str], micro: list[str]) -> dict[str, tuple[list[str], str]]:
         "control: gate without a move": ([*base, *MACRO], "freeze"),
         "control: random direction": ([*base, *MACRO], "random"),
         "control: fixed rule": ([*base, *MACRO, *UNGATED], "fixed"),
-        "control: unsmoothed extrapolation": ([*base, *LITERAL, *UNGATED, "predict.damping=1.0", "predict.pull_back=false"], ""),
+        "control: unsmoothed extrapolation": (
+            [*base, *LITERAL, *UNGATED, "predict.damping=1.0", "predict.pull_back=false"],
+            "",
+        ),
         "control: larger learning rate": (louder, ""),
         "control: more momentum": ([*base, "optim.momentum=0.97"], ""),
         "control: micro, gain 0": ([*micro, "predict.gain=0.0"], ""),
@@ -171,7 +181,9 @@ HEAD = (
 )
 
 
-def step_times(results: Results, settings: dict[str, tuple[list[str], str]], base: list[str], steps: int) -> dict[str, float]:
+def step_times(
+    results: Results, settings: dict[str, tuple[list[str], str]], base: list[str], steps: int
+) -> dict[str, float]:
     """Seconds a step of each method over that of the base, run one after the other in turn, nothing beside them."""
     length = f"train.max_steps={steps}"
     alone = Results(None, 1)
@@ -194,9 +206,15 @@ def small(results: Results, steps: int, seeds: list[int]) -> dict[str, Any]:
     length = f"train.max_steps={steps}"
     results.measure([([*trial, length], seed, "") for trial in chosen.values() for seed in seeds])
     results.measure(
-        [([*s, length], seed, c) for name, (s, c) in more.items() for seed in (seeds[:2] if "control" in name else seeds)]
+        [
+            ([*s, length], seed, c)
+            for name, (s, c) in more.items()
+            for seed in (seeds[:2] if "control" in name else seeds)
+        ]
     )
-    bases = {name: chosen["AdamW" if name.startswith(("AdamW", "schedule", "GPA")) else "Muon"] for name in [*chosen, *more]}
+    bases = {
+        name: chosen["AdamW" if name.startswith(("AdamW", "schedule", "GPA")) else "Muon"] for name in [*chosen, *more]
+    }
     table = {
         name: compare(results, (settings, control), bases[name], seeds, steps, steps)
         for name, (settings, control) in ({k: (v, "") for k, v in chosen.items()} | more).items()
@@ -230,7 +248,10 @@ def show(summary: dict[str, Any]) -> str:
     if "equal_wall_clock" in summary:
         lines += ["", "At equal wall clock:", "", HEAD]
         lines += [row(name, found, fall["Muon"]) for name, found in summary["equal_wall_clock"].items()]
-        lines += ["", "Step time against the base: " + ", ".join(f"{k} {v:.3f}" for k, v in summary["step_time"].items())]
+        lines += [
+            "",
+            "Step time against the base: " + ", ".join(f"{k} {v:.3f}" for k, v in summary["step_time"].items()),
+        ]
     return "\n".join(lines)
 
 
@@ -257,7 +278,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--workers", type=int, default=2, help="runs at once, one thread each")
     parser.add_argument("--no-wall-clock", action="store_true", help="leave out what needs an idle machine")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="settings of all runs of --scale 100m")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="settings of all runs of --scale 100m"
+    )
     parser.add_argument("--json", type=Path, help="result file; cells that it holds are not run again")
     parser.add_argument("--plot", type=Path, help="plot of the differences, .svg or .png")
     arguments = parser.parse_args()

@@ -1,8 +1,9 @@
 """Whole small trainings in worker processes, for the benchmarks that compare settings.
 
-A variant is a list of settings over the `tiny` preset, a seed, and perhaps a control that replaces what a jump moves along.
-Every run decays its learning rate to zero and is scored on all held-out text with the weights that it ends with; where an
-optimizer has a read-out of its own (schedule-free, GPA), with that. Backward passes are counted by the trainer's hook.
+A variant is a list of settings over the `tiny` preset, a seed, and perhaps a control that replaces what a jump moves
+along. Every run decays its learning rate to zero and is scored on all held-out text with the weights that it ends
+with; where an optimizer has a read-out of its own (schedule-free, GPA), with that. Backward passes are counted by the
+trainer's hook.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from neat.data.pipeline import Text, open_text
 from neat.train import build as building
 from neat.train.loop import train_step
 from neat.train.predict.jump import Jump
-
 from neat.train.report import evaluation_weights, text_model
 from neat.train.state import Trainer
 
@@ -72,8 +72,14 @@ def _open_text(config: Config) -> Text:
     settings = [f"seed={config.seed}", f"train.window={config.train.window}", "train.curriculum=[]"]
     settings += [f"ngram.order={ngram.order}", f"ngram.folds={ngram.folds}"]
     settings += [f"patcher.mean_length={patcher.mean_length}", f"patcher.max_length={patcher.max_length}"]
-    settings += [f"data.sources={json.dumps(list(data.sources))}", f"data.validation={json.dumps(list(data.validation))}"]
-    settings += [f"network.hash_orders={list(config.network.hash_orders)}", f"network.hash_rows={config.network.hash_rows}"]
+    settings += [
+        f"data.sources={json.dumps(list(data.sources))}",
+        f"data.validation={json.dumps(list(data.validation))}",
+    ]
+    settings += [
+        f"network.hash_orders={list(config.network.hash_orders)}",
+        f"network.hash_rows={config.network.hash_rows}",
+    ]
     settings += [f"network.ngram_features={json.dumps(config.network.ngram_features)}"]
     settings += [f"network.patches={json.dumps(config.network.patches)}"]
     return _text(json.dumps(settings))

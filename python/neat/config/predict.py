@@ -25,8 +25,8 @@ class Predict(Section):
     learn_gain: bool = False
     """The dynamics model scales the gain for each kind of tensor, between 0 and 1.5."""
     jumps: Literal["off", "macro", "literal"] = "macro"
-    """What PREDICT does: macro moves along the smoothed trajectory where a forward probe at the averaged weights finds a
-    gain; literal repeats the last displacement step by step, as a comparison; off stays in FULL."""
+    """What PREDICT does: macro moves along the smoothed trajectory where a forward probe at the averaged weights finds
+    a gain; literal repeats the last displacement step by step, as a comparison; off stays in FULL."""
     warmup_steps: int = Field(default=200, ge=1, le=10**9)
     """Steps of WARMUP at the beginning (1 to 10^9); it also lasts as long as the learning rate rises."""
     full_steps: int = Field(default=40, ge=1, le=10**9)
@@ -45,7 +45,8 @@ class Predict(Section):
     probe_batches: int = Field(default=4, ge=1, le=1024)
     """Training batches held back for probes (1 to 1024)."""
     min_confidence: float = Field(default=0.6, ge=0.0, le=1.0)
-    """Confidence, the forecast's probability that the loss falls over the jump, below which PREDICT is refused (0 to 1)."""
+    """Confidence, the forecast's probability that the loss falls over the jump, below which PREDICT is refused (0 to
+    1)."""
     cost_cap: float = Field(default=0.01, ge=0.0, le=1.0)
     """Most that probes of macro jumps may cost, as a share of the steps done (0 to 1)."""
     pull_back: bool = True
@@ -107,5 +108,9 @@ class Dynamics(Section):
     def breaches(self) -> Iterator[Breach]:
         """Horizons rise."""
         wanted = sorted(set(self.horizons))
-        if not 1 <= len(self.horizons) <= 8 or list(self.horizons) != wanted or not 1 <= wanted[0] <= wanted[-1] <= 10**5:
+        if (
+            not 1 <= len(self.horizons) <= 8
+            or list(self.horizons) != wanted
+            or not 1 <= wanted[0] <= wanted[-1] <= 10**5
+        ):
             yield Breach("horizons", "must be one to eight rising numbers of steps", "try [10, 30, 100]")

@@ -129,7 +129,9 @@ class Config(Section):
         if self.predict.micro:
             yield Breach("predict.micro", f"does not fit: {name}", "set predict.micro=false")
         if self.predict.jumps != "off":
-            yield Breach("predict.jumps", f'is "{self.predict.jumps}" and does not fit: {name}', "set predict.jumps=off")
+            yield Breach(
+                "predict.jumps", f'is "{self.predict.jumps}" and does not fit: {name}', "set predict.jumps=off"
+            )
 
     def _patch_breaches(self) -> Iterator[Breach]:
         if not self.train.patch_curriculum:

@@ -24,7 +24,7 @@ TYPES: Mapping[str, str] = MappingProxyType(
         "growth": "the first weights were taken over from another run: what grew from what, and what it changed",
         "budget": "a length in time or bytes was turned into a number of steps",
         "stage": "a curriculum entered its next stage: another window or patch length",
-        "phase": "hybrid prediction moved between WARMUP, FULL, PREDICT and CORRECT, or a move was refused, with the reason",
+        "phase": "prediction moved between WARMUP, FULL, PREDICT and CORRECT, or a move was refused, with the reason",
         "jump": "a prediction was tried in PREDICT: accepted or refused, with what was measured",
         "correct": "CORRECT ended: residual of the last jump, correction, credit",
         "rollback": "weights and optimizer state went back to the last healthy ones, with the reason",

@@ -92,24 +92,26 @@ def decide(state: State, seen: Observation, lengths: Lengths) -> Move | None:
     if seen.recovery and state.phase is not Phase.WARMUP:
         return _to(state, seen, Phase.FULL, seen.recovery)
     match state.phase:
-        case Phase.WARMUP:
-            if spent >= lengths.warmup:
-                return _to(state, seen, Phase.FULL, f"{spent} steps of warm-up are done")
-        case Phase.FULL:
-            if spent >= lengths.full and seen.step - max(state.tried, state.since) >= lengths.full:
-                if seen.vetoes:
-                    stay = State(Phase.FULL, state.since, seen.step)
-                    return Move(stay, Phase.FULL, Phase.PREDICT, accepted=False, reason=seen.vetoes[0], length=spent)
-                return _to(state, seen, Phase.PREDICT, f"{spent} full steps are done and nothing speaks against a jump")
+        case Phase.WARMUP if spent >= lengths.warmup:
+            return _to(state, seen, Phase.FULL, f"{spent} steps of warm-up are done")
+        case Phase.FULL if seen.step - max(state.tried, state.since) >= lengths.full:
+            return _try(state, seen)
         case Phase.PREDICT:
             if seen.outcome is None:
                 raise ValueError("PREDICT ends with the outcome of its jump")
             accepted, reason = seen.outcome
             return _to(state, seen, Phase.CORRECT if accepted else Phase.FULL, reason)
-        case Phase.CORRECT:
-            if spent >= lengths.correct:
-                return _to(state, seen, Phase.FULL, f"{spent} correcting steps are done")
+        case Phase.CORRECT if spent >= lengths.correct:
+            return _to(state, seen, Phase.FULL, f"{spent} correcting steps are done")
     return None
+
+
+def _try(state: State, seen: Observation) -> Move:
+    spent = seen.step - state.since
+    if seen.vetoes:
+        stay = State(Phase.FULL, state.since, seen.step)
+        return Move(stay, Phase.FULL, Phase.PREDICT, accepted=False, reason=seen.vetoes[0], length=spent)
+    return _to(state, seen, Phase.PREDICT, f"{spent} full steps are done and nothing speaks against a jump")
 
 
 def _to(state: State, seen: Observation, phase: Phase, reason: str) -> Move:

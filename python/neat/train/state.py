@@ -39,7 +39,8 @@ RNG = "rng.torch_cpu"
 
 class Draw(NamedTuple):
     """What a batch is drawn with: rows, positions per row, patch slots, mean patch length of a curriculum's stage, and
-    the state of the stream before it."""
+    the state of the stream before it.
+    """
 
     rows: int
     window: int
@@ -103,7 +104,7 @@ class Trainer:
         def count(parameter: Tensor) -> None:
             self.backward_passes += 1
 
-        self.model.head.weight.register_post_accumulate_grad_hook(count)
+        self.model.head.weight.register_post_accumulate_grad_hook(count)  # type: ignore[no-untyped-call]
 
 
 def capture(trainer: Trainer) -> checkpoint.Contents:
@@ -133,7 +134,7 @@ def capture(trainer: Trainer) -> checkpoint.Contents:
         config=dump_toml(trainer.config),
         entropy_model=trainer.text.models.full.to_bytes(),
         predict=predictor.tensors(trainer.step) if predictor is not None else {},
-        dynamics=predictor.watch.bytes() if predictor is not None else b"",
+        dynamics=predictor.watch.model_state() if predictor is not None else b"",
     )
 
 

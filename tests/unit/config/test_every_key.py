@@ -230,7 +230,13 @@ EXPERT = (
 
 # Phases of a few steps, forecasts from the first observations on, and no gate but the probe.
 HYBRID = (
-    *("train.max_steps=60", "train.log_every=10", "predict.jumps=macro", "predict.warmup_steps=4", "predict.full_steps=4"),
+    *(
+        "train.max_steps=60",
+        "train.log_every=10",
+        "predict.jumps=macro",
+        "predict.warmup_steps=4",
+        "predict.full_steps=4",
+    ),
     *("predict.correct_steps=4", "predict.window=6", "predict.min_confidence=0.0", "predict.cost_cap=1.0"),
     *("predict.probe_batches=2", "dynamics.every_steps=1", "dynamics.event_every=1", "dynamics.gram_every=1"),
     *("dynamics.horizons=[1, 2, 4]", "optim.warmup_share=0.0", "optim.decay_share=0.1", "dynamics.hidden=8"),

@@ -23,7 +23,7 @@ GPA = ("optim.name=gpa", "optim.ema_decay=0", *ALONE)
         (("optim.name=gpa", *ALONE), r"optim.ema_decay is set.*\n.*set optim.ema_decay=0"),
         ((*FREE, "optim.beta1=0"), r"optim.beta1 is 0.*\n.*set optim.beta1=0.9"),
         ((*FREE, "optim.outer=snoo"), r'optim.outer is "snoo".*\n.*set optim.outer="off"'),
-        ((*GPA, "predict.micro=true"), r"predict.micro does not fit.*averages the weights itself\n.*set predict.micro=false"),
+        ((*GPA, "predict.micro=true"), r"predict.micro does not fit.*averages.*\n.*set predict.micro=false"),
         ((*GPA, "predict.jumps=literal"), r"predict.jumps is .literal. and does not fit.*\n.*set predict.jumps=off"),
         ((*GPA, "optim.grokfast_lambda=0.1"), r"does not go with optim.name=.gpa.*\n.*set optim.grokfast_lambda=0"),
         (('optim.lr_scale=[["memori", 1.0]]',), r"names memori, .*\n.*did you mean memory\?"),

@@ -119,7 +119,7 @@ def test_a_good_situation_has_no_veto() -> None:
         ({"confidence": None}, "no forecast"),
         ({"confidence": 0.5}, "0.50 that the loss falls"),
         ({"max_steps": 0.4}, "0.4 predicted steps"),
-        ({"expected": 9.5}, "cost_cap"),
+        ({"expected": 9.5}, "the cap allows"),
     ],
 )
 def test_each_veto_alone(change: dict[str, object], words: str) -> None:

@@ -71,10 +71,10 @@ class Residual:
 
 @torch.no_grad()
 def residual(correction: Correction, path: Trajectory, steps: int, members: dict[str, list[int]]) -> Residual:
-    """r = (E_now - E_before) - share * delta - steps * v, with v = delta / span the velocity before the jump.
+    """Residual r = (E_now - E_before) - share * delta - steps * v, with v = delta / span the velocity before the jump.
 
-    The anchor is the point right after the jump, so (E_now - E_before) - share * delta is point minus anchor. Cosines are
-    those of the predicted and the actual displacement. No residual tensor is kept.
+    The anchor is the point right after the jump, so (E_now - E_before) - share * delta is point minus anchor. Cosines
+    are those of the predicted and the actual displacement. No residual tensor is kept.
     """
     jump = correction.jump
     since = path.displacement()
@@ -84,7 +84,14 @@ def residual(correction: Correction, path: Trajectory, steps: int, members: dict
     lists = [list(range(len(rest))), *members.values()]
     numbers = torch.stack(
         [
-            torch.stack((norm(_of(rest, m)), dot(_of(actual, m), _of(predicted, m)), norm(_of(actual, m)), norm(_of(predicted, m))))
+            torch.stack(
+                (
+                    norm(_of(rest, m)),
+                    dot(_of(actual, m), _of(predicted, m)),
+                    norm(_of(actual, m)),
+                    norm(_of(predicted, m)),
+                )
+            )
             for m in lists
         ]
     ).tolist()

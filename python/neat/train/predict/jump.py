@@ -53,9 +53,7 @@ class Jump:
 
 
 @torch.no_grad()
-def macro(
-    trainer: Trainer, path: Trajectory, probe: Probe, shares: Sequence[float], max_steps: float
-) -> Jump:
+def macro(trainer: Trainer, path: Trajectory, probe: Probe, shares: Sequence[float], max_steps: float) -> Jump:
     """Tries shares of the smoothed displacement by forward passes at the smoothed point, and applies the best.
 
     The point is probed, never the weights: their loss rewards the removal of noise and punishes progress along the
@@ -92,7 +90,9 @@ def _explain(jump: Jump, max_steps: float) -> str:
     if not jump.candidates:
         return f"even the smallest share of {jump.span} steps is longer than the {max_steps:.0f} that confidence allows"
     share, gain, error = max(jump.candidates, key=lambda row: row[1])
-    return f"no share gains more than {MIN_SIGMAS:g} standard errors: best {share:g} with {gain:+.4f} +- {error:.4f} nats"
+    return (
+        f"no share gains more than {MIN_SIGMAS:g} standard errors: best {share:g} with {gain:+.4f} +- {error:.4f} nats"
+    )
 
 
 @torch.no_grad()
@@ -101,8 +101,8 @@ def literal(
 ) -> Jump:
     """Repeats the last displacement step by step, each `damping` times the one before, with a forward pass after each.
 
-    A loss above `limit` ends it and undoes all of it. As in the hybrid trainers this form comes from; it is measured, not
-    recommended.
+    A loss above `limit` ends it and undoes all of it. As in the hybrid trainers this form comes from; it is measured,
+    not recommended.
     """
     span = trainer.step - path.anchor_step
     kept = [weight.clone() for weight in path.weights]

@@ -8,8 +8,8 @@ MIN_CREDITS = 3
 """Jumps that are judged together before they can be turned off."""
 
 FORWARD_SHARE = 1 / 3
-"""Cost of a forward pass as a share of a step: two thirds are the backward pass. A count, not a clock, so that a resumed
-run decides as an unbroken one does."""
+"""Cost of a forward pass as a share of a step: two thirds are the backward pass. A count, not a clock, so that a
+resumed run decides as an unbroken one does."""
 
 
 @dataclass(slots=True)

@@ -110,7 +110,9 @@ class Predictor:
     # What happens inside a step
 
     def begin_step(self, step: int, scale: float) -> None:
-        """Adds the predicted delta: `gain * scale * g_kind * d`, with `scale` the learning rate as a share of its peak."""
+        """Adds the predicted delta: `gain * scale * g_kind * d`, with `scale` the learning rate as a share of its
+        peak.
+        """
         if self.lookahead is None:
             return
         on = self.phase is Phase.FULL
@@ -158,7 +160,11 @@ class Predictor:
         self._observe(trainer)
         recovery = self._recover(trainer, *self._alarm) if self._alarm is not None else ""
         self._alarm = None
-        if not recovery and self.correction is not None and trainer.step - self.state.since >= self.settings.correct_steps:
+        if (
+            not recovery
+            and self.correction is not None
+            and trainer.step - self.state.since >= self.settings.correct_steps
+        ):
             recovery = self._close_correction(trainer)
         move = decide(self.state, self._seen(trainer, recovery), self._lengths(trainer))
         if move is None:
@@ -179,7 +185,9 @@ class Predictor:
         return max(MIN_WINDOW, round(WINDOW_SHARE * step))
 
     def keep_healthy(self, trainer: Trainer) -> None:
-        """Takes the moment as the one that a rollback returns to, unless a jump is being corrected or numbers are bad."""
+        """Takes the moment as the one that a rollback returns to, unless a jump is being corrected or numbers are
+        bad.
+        """
         if self.settings.max_rollbacks and self.correction is None and not trainer.guard.in_a_row:
             self.snapshot.take(self._live(trainer), trainer.step)
 
@@ -308,7 +316,9 @@ class Predictor:
             max_steps=longest, damping=self.settings.damping, scale=self.realised, limit=limit,
         )  # fmt: skip
 
-    def _tell_jump(self, tried: jumps.Jump, confidence: float | None, before: str, after: str, trainer: Trainer) -> None:
+    def _tell_jump(
+        self, tried: jumps.Jump, confidence: float | None, before: str, after: str, trainer: Trainer
+    ) -> None:
         forecast = self.watch.last_forecast or {}
         expected = forecast.get("credit_mean")
         self.told.add(
@@ -407,7 +417,8 @@ class Predictor:
         limit = self.settings.max_rollbacks
         if self.snapshot.step < 0 or self.factors.rollbacks >= limit or self.phase is Phase.WARMUP:
             text = f"{message}; not rolled back: " + (
-                "there is no healthy state yet" if self.snapshot.step < 0 or self.phase is Phase.WARMUP
+                "there is no healthy state yet"
+                if self.snapshot.step < 0 or self.phase is Phase.WARMUP
                 else f"{limit} rollbacks are the limit"
             )
             self.told.add("alert", severity="warning", message=text)
@@ -456,7 +467,8 @@ class Predictor:
 
     def tensors(self, step: int) -> dict[str, Tensor]:
         """Tensors of a checkpoint after `step` steps: the averages, a jump in correction, and the healthy state where
-        it is not the checkpoint's own."""
+        it is not the checkpoint's own.
+        """
         found = self._buffers()
         if self.correction is not None and self.path is not None:
             delta = self.correction.jump.delta

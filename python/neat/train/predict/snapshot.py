@@ -55,7 +55,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         state.update(name.encode())
         host = tensors[name].detach().cpu().contiguous()
-        state.update(host.view(torch.uint8).numpy() if host.ndim else host.reshape(1).view(torch.uint8).numpy())
+        state.update(host.reshape(-1).view(torch.uint8).numpy().data)
     return str(state.hexdigest())
 
 

@@ -1,13 +1,14 @@
 """Where the weights have been: a smoothed point, an anchor behind it, and the displacement between the two.
 
 The smoothed point is E <- E + (1 - r)(w - E) with r = 1 - 2 / W for a window of W steps: it keeps the slow part of the
-path and drops the part that one batch gives and the next takes away (river and hill, arXiv 2410.05192). The literal mode
-follows the weights themselves instead.
+path and drops the part that one batch gives and the next takes away (river and hill, arXiv 2410.05192). The literal
+mode follows the weights themselves instead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -74,7 +75,8 @@ class Trajectory:
 
 def norm(tensors: Sequence[Tensor]) -> Tensor:
     """Norm over all tensors together, on their device."""
-    return torch.linalg.vector_norm(torch.stack(list(torch._foreach_norm(list(tensors)))).float())
+    lengths = torch.stack(list(torch._foreach_norm(list(tensors)))).float()
+    return cast(Tensor, torch.linalg.vector_norm(lengths))
 
 
 def dot(left: Sequence[Tensor], right: Sequence[Tensor]) -> Tensor:

@@ -13,14 +13,11 @@ class Situation:
     """What speaks for or against a jump.
 
     Attributes:
-        off: Why jumps are off for good; empty while they are on.
-        lr: Learning rate as a share of its peak.
-        covered, window: Steps that the trajectory covers, and those that a jump needs.
-        since_alarm: Steps since the divergence monitor warned; None if it never did.
-        left, correct: Steps left in the run, and those of CORRECT.
-        watched: Whether there is a dynamics model.
-        confidence, min_confidence: Probability that the loss falls over the jump (None: no forecast), and the least one.
-        max_steps: Predicted steps that confidence and earlier rollbacks allow.
+        off: Why jumps are off for good; empty while they are on. lr: Learning rate as a share of its peak. covered,
+        window: Steps that the trajectory covers, and those that a jump needs. since_alarm: Steps since the divergence
+        monitor warned; None if it never did. left, correct: Steps left in the run, and those of CORRECT. watched:
+        Whether there is a dynamics model. confidence, min_confidence: Probability that the loss falls over the jump
+        (None: no forecast), and the least one. max_steps: Predicted steps that confidence and earlier rollbacks allow.
         spent, expected, allowed: Cost of probes so far, of this one at most, and the cap, in steps.
     """
 
@@ -60,8 +57,7 @@ def vetoes(s: Situation) -> tuple[str, ...]:
         (s.max_steps < 1, f"confidence and rollbacks allow {s.max_steps:.1f} predicted steps"),
         (
             s.spent + s.expected > s.allowed,
-            f"probes have cost {s.spent:.1f} steps and this one may cost {s.expected:.1f}; "
-            f"predict.cost_cap allows {s.allowed:.1f} by now",
+            f"probes cost {s.spent:.1f} steps, this one up to {s.expected:.1f}; the cap allows {s.allowed:.1f}",
         ),
     )
     return tuple(text for holds, text in rules if holds)

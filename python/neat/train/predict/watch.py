@@ -1,8 +1,8 @@
 """What the dynamics model sees of training, and what it says.
 
-Once every `dynamics.every_steps` steps it gets the mean loss and gradient norm since the last time, the learning rate now
-and at its horizons, and inner products of the trajectory by kind of tensor. It never sees a weight: its size does not
-depend on the network's. The divergence monitor sees every step.
+Once every `dynamics.every_steps` steps it gets the mean loss and gradient norm since the last time, the learning rate
+now and at its horizons, and inner products of the trajectory by kind of tensor. It never sees a weight: its size does
+not depend on the network's. The divergence monitor sees every step.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Watch:
             self.since.losses.append(loss)
             self.since.norms.append(norm)
         surprise = self._surprise() if self.due(step) else None
-        return self.monitor.observe(step=step, loss=loss, grad_norm=norm, forecast_error=surprise)
+        return list(self.monitor.observe(step=step, loss=loss, grad_norm=norm, forecast_error=surprise))
 
     def due(self, step: int) -> bool:
         """Whether the model observes after this step."""
@@ -185,7 +185,7 @@ class Watch:
         return found | {"coverage": known["coverage"], "interval": known["interval"], "count": known["count"]}
 
     def state(self) -> dict[str, Any]:
-        """Plain values of a checkpoint; the model's own bytes are `bytes`."""
+        """Plain values of a checkpoint; the model's own bytes are `model_state`."""
         return {
             "observations": self.observations,
             "losses": self.since.losses,
@@ -196,7 +196,7 @@ class Watch:
             "monitor": self.monitor.to_bytes().hex(),
         }
 
-    def bytes(self) -> bytes:
+    def model_state(self) -> bytes:
         """State of the dynamics model; empty where there is none."""
         return self.model.to_bytes() if self.model is not None else b""
 
