@@ -10,8 +10,6 @@ Every decision depends on counted values, never on a clock: a run that was kille
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,10 +22,13 @@ from neat.optim.groups import kind_of
 from neat.optim.lookahead import Lookahead
 from neat.train.phases import Lengths, Move, Observation, Phase, State, decide
 from neat.train.predict import jump as jumps
+from neat.train.predict import saved
 from neat.train.predict.correct import Correction, residual
+from neat.train.predict.factors import Factors, Told
 from neat.train.predict.ledger import Ledger
 from neat.train.predict.probe import Probe, paired
-from neat.train.predict.snapshot import PREFIX, WEIGHTS, Snapshot, digest
+from neat.train.predict.recovery import recover, weights
+from neat.train.predict.snapshot import Snapshot, digest
 from neat.train.predict.trajectory import Trajectory, norm
 from neat.train.predict.veto import Situation, vetoes
 from neat.train.predict.watch import Watch
@@ -44,31 +45,6 @@ POISONED = 2
 """Updates with numbers that are not finite, in a row, after which the weights themselves are suspected."""
 
 
-@dataclass(slots=True)
-class Factors:
-    """What rollbacks leave behind: factors on the learning rate and on the length of jumps, and how many there were."""
-
-    lr: float = 1.0
-    horizon: float = 1.0
-    rollbacks: int = 0
-
-
-@dataclass(slots=True)
-class Told:
-    """Events that wait to be written, in order: (type, data)."""
-
-    events: list[tuple[str, dict[str, object]]] = field(default_factory=list)
-
-    def add(self, kind: str, **data: object) -> None:
-        """Notes one event."""
-        self.events.append((kind, data))
-
-    def drain(self) -> Iterator[tuple[str, dict[str, object]]]:
-        """Hands out the events and forgets them."""
-        events, self.events = self.events, []
-        yield from events
-
-
 class Predictor:
     """Prediction of one run. Made by `make_predictor` where the configuration asks for any.
 
@@ -79,8 +55,7 @@ class Predictor:
 
     def __init__(self, config: Config, optimizers: Optimizers) -> None:
         self.settings, self.config = config.predict, config
-        groups = optimizers.groups
-        parameters = [(m.name, m.parameter) for m in groups.hidden] + list(groups.other)
+        parameters = list(optimizers.dense())
         self._parameters = [parameter for _, parameter in parameters]
         self._kinds = [kind_of(name) for name, _ in parameters]
         dtype = torch.bfloat16 if self.settings.buffer_dtype == "bfloat16" else torch.float32
@@ -158,7 +133,7 @@ class Predictor:
     def advance(self, trainer: Trainer) -> None:
         """Observation, phases, jumps, corrections; called after every real step."""
         self._observe(trainer)
-        recovery = self._recover(trainer, *self._alarm) if self._alarm is not None else ""
+        recovery = recover(self, trainer, *self._alarm) if self._alarm is not None else ""
         self._alarm = None
         if (
             not recovery
@@ -189,7 +164,7 @@ class Predictor:
         bad.
         """
         if self.settings.max_rollbacks and self.correction is None and not trainer.guard.in_a_row:
-            self.snapshot.take(self._live(trainer), trainer.step)
+            self.snapshot.take(self.live(trainer), trainer.step)
 
     def metrics(self) -> dict[str, object]:
         """Metrics of a `step` event."""
@@ -283,9 +258,9 @@ class Predictor:
         self.keep_healthy(trainer)
         confidence = self.watch.confidence(trainer.step, self.settings.predict_steps)
         longest = self._max_steps(confidence)
-        before = digest(self._weights(trainer))
+        before = digest(weights(trainer))
         tried = self.try_jump(trainer, longest)
-        after = digest(self._weights(trainer))
+        after = digest(weights(trainer))
         self.ledger.spend(tried.spent * self.probe.cost(trainer), self.watch.nats_per_step(trainer.step))
         self.watch.measured(trainer.step, sum(tried.before) / len(tried.before))
         self.watch.gap = trainer.guard.loss - sum(tried.before) / len(tried.before)
@@ -369,7 +344,7 @@ class Predictor:
         if forecast is not None and credit is not None and credit < -ROLLBACK_SIGMAS * max(error, forecast["sigma"]):
             reason = f"loss {loss:.4f} of the averaged weights after CORRECT, {forecast['corrected']:.4f} was forecast"
             self.ledger.rolled_back += 1
-            return self._recover(trainer, "forecast", "critical", reason)
+            return recover(self, trainer, "forecast", "critical", reason)
         return ""
 
     def _correct_event(
@@ -409,55 +384,17 @@ class Predictor:
         finally:
             torch._foreach_copy_(self.path.weights, kept)
 
-    def _recover(self, trainer: Trainer, signal: str, severity: str, message: str) -> str:
-        """Brings the last healthy weights and optimizer state back; returns the reason, or nothing where it cannot.
-
-        Steps, bytes and the position in the data are not turned back: what was read is not read again.
-        """
-        limit = self.settings.max_rollbacks
-        if self.snapshot.step < 0 or self.factors.rollbacks >= limit or self.phase is Phase.WARMUP:
-            text = f"{message}; not rolled back: " + (
-                "there is no healthy state yet"
-                if self.snapshot.step < 0 or self.phase is Phase.WARMUP
-                else f"{limit} rollbacks are the limit"
-            )
-            self.told.add("alert", severity="warning", message=text)
-            return ""
-        self.snapshot.restore(self._live(trainer))
-        self.factors.rollbacks += 1
-        self.factors.lr *= 0.5
-        self.factors.horizon *= 0.5
-        self.correction = None
-        self.watch.monitor.reset()
-        if self.path is not None:
-            self.path.restart(trainer.step)
-        self.told.add(
-            "rollback",
-            reason=message,
-            signal=signal,
-            severity=severity,
-            count=self.factors.rollbacks,
-            limit=limit,
-            snapshot_step=self.snapshot.step,
-            weights=digest(self._weights(trainer)),
-            lr_scale=self.factors.lr,
-            horizon_scale=self.factors.horizon,
-        )
-        return f"rollback to step {self.snapshot.step}: {message}"
-
     # What a checkpoint holds
 
-    def _live(self, trainer: Trainer) -> dict[str, Tensor]:
-        live = self._weights(trainer) | {f"optimizer.{k}": v for k, v in trainer.optimizers.state().items()}
+    def live(self, trainer: Trainer) -> dict[str, Tensor]:
+        """Everything that a rollback brings back, by name."""
+        live = weights(trainer) | {f"optimizer.{k}": v for k, v in trainer.optimizers.state().items()}
         if trainer.average is not None:
             live |= {f"average.{k}": v for k, v in trainer.average.state().items()}
-        return live | self._buffers()
+        return live | self.buffers()
 
-    @staticmethod
-    def _weights(trainer: Trainer) -> dict[str, Tensor]:
-        return {WEIGHTS + name: tensor.detach() for name, tensor in trainer.model.state_dict().items()}
-
-    def _buffers(self) -> dict[str, Tensor]:
+    def buffers(self) -> dict[str, Tensor]:
+        """The averages of prediction, by name."""
         found: dict[str, Tensor] = {}
         if self.lookahead is not None:
             found |= self.lookahead.state()
@@ -466,82 +403,16 @@ class Predictor:
         return found
 
     def tensors(self, step: int) -> dict[str, Tensor]:
-        """Tensors of a checkpoint after `step` steps: the averages, a jump in correction, and the healthy state where
-        it is not the checkpoint's own.
-        """
-        found = self._buffers()
-        if self.correction is not None and self.path is not None:
-            delta = self.correction.jump.delta
-            found |= {f"jump.{name}": d for name, d in zip(self.path.names, delta, strict=True)}
-            if self.correction.slopes:
-                found["jump_slopes"] = torch.stack(self.correction.slopes)
-        if self.snapshot.step not in (-1, step):
-            found |= self.snapshot.state()
-        return found
+        """Tensors of a checkpoint after `step` steps, see `saved.tensors`."""
+        return saved.tensors(self, step)
 
     def values(self) -> dict[str, Any]:
-        """Plain values of a checkpoint."""
-        correction = None
-        if self.correction is not None:
-            jump = {k: v for k, v in _plain(self.correction.jump).items() if k != "delta"}
-            correction = {"jump": jump, "step": self.correction.step, "forecast": self.correction.forecast}
-        return {
-            "state": asdict(self.state),
-            "ledger": asdict(self.ledger),
-            "factors": asdict(self.factors),
-            "realised": self.realised,
-            "alarm_step": self.alarm_step,
-            "stage": self.stage,
-            "anchor_step": self.path.anchor_step if self.path is not None else 0,
-            "snapshot_step": self.snapshot.step,
-            "probe": self.probe.state(),
-            "watch": self.watch.state(),
-            "correction": correction,
-        }
+        """Plain values of a checkpoint, see `saved.values`."""
+        return saved.values(self)
 
     def load(self, trainer: Trainer, values: dict[str, Any], tensors: dict[str, Tensor], model: bytes) -> None:
-        """Goes on from a checkpoint whose model and optimizer are already loaded.
-
-        Raises:
-            KeyError: A tensor is missing or unknown; the checkpoint belongs to another configuration.
-        """
-        live = self._buffers()
-        rest = {k: v for k, v in tensors.items() if k.startswith(("jump.", "jump_slopes", PREFIX))}
-        if live.keys() != tensors.keys() - rest.keys():
-            raise KeyError(", ".join(sorted(live.keys() ^ (tensors.keys() - rest.keys()))[:3]))
-        with torch.no_grad():
-            for name, tensor in live.items():
-                tensor.copy_(tensors[name])
-        state = values["state"]
-        self.state = State(Phase(state["phase"]), state["since"], state["tried"])
-        self.ledger, self.factors = Ledger(**values["ledger"]), Factors(**values["factors"])
-        self.realised, self.alarm_step, self.stage = values["realised"], values["alarm_step"], values["stage"]
-        if self.path is not None:
-            self.path.anchor_step = values["anchor_step"]
-        self.watch.load(values["watch"], model)
-        self.probe.load(trainer, values["probe"])
-        self.correction = self._load_correction(values["correction"], rest, trainer.placement.device)
-        kept = {k: v for k, v in rest.items() if k.startswith(PREFIX)}
-        self.snapshot = Snapshot()
-        if kept:
-            self.snapshot.load(kept, values["snapshot_step"])
-        elif values["snapshot_step"] >= 0:
-            self.snapshot.take(self._live(trainer), values["snapshot_step"])
-
-    def _load_correction(
-        self, saved: dict[str, Any] | None, tensors: dict[str, Tensor], device: torch.device
-    ) -> Correction | None:
-        if saved is None or self.path is None:
-            return None
-        jump = saved["jump"]
-        jump["candidates"] = [tuple(row) for row in jump["candidates"]]
-        delta = [tensors[f"jump.{name}"].to(device) for name in self.path.names]
-        slopes = list(tensors["jump_slopes"].to(device).unbind()) if "jump_slopes" in tensors else []
-        return Correction(jumps.Jump(delta=delta, **jump), saved["step"], saved["forecast"], slopes)
-
-
-def _plain(jump: jumps.Jump) -> dict[str, Any]:
-    return {name: getattr(jump, name) for name in jump.__slots__}
+        """Goes on from a checkpoint, see `saved.load`."""
+        saved.load(self, trainer, values, tensors, model)
 
 
 def make_predictor(config: Config, optimizers: Optimizers) -> Predictor | None:
