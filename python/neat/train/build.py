@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neat.config.schema import Config
-from neat.data.pipeline import open_text
+from neat.data.pipeline import Text, open_text
 from neat.model.batch import Batch
 from neat.model.neat import NeatModel
 from neat.model.outputs import Outputs
@@ -35,13 +35,20 @@ def build(config: Config) -> Trainer:
     text = open_text(config)
     torch.manual_seed(config.seed)
     model = NeatModel(config).to(placement.device)
+    return assemble(config, placement, text, model, make_forward(model, placement))
+
+
+def assemble(
+    config: Config, placement: Placement, text: Text, model: NeatModel, forward: Callable[[Batch], Outputs]
+) -> Trainer:
+    """A trainer at its first step around a text that is open and a model that is there."""
     optim = config.optim
     return Trainer(
         config=config,
         placement=placement,
         text=text,
         model=model,
-        forward=_forward(model, placement),
+        forward=forward,
         optimizers=Optimizers(model, optim),
         average=WeightAverage(model, optim.ema_decay, optim.ema_every) if optim.ema_decay else None,
         stream=text.stream(config),
@@ -51,7 +58,8 @@ def build(config: Config) -> Trainer:
     )
 
 
-def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Outputs]:
+def make_forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Outputs]:
+    """The model as a function of a batch, compiled where the placement says so."""
     if not placement.compiled:
         return model.outputs
     # One graph per window length: shapes are static, so anything dynamic is a mistake worth an error. The embeddings

@@ -44,6 +44,7 @@ class Trainer:
         bytes_seen: Scored bytes of all finished steps.
         policy: Turns components off and on, where the configuration asks for it.
         on_gradients: Called between the backward pass and the update, where somebody watches.
+        tuned: The choice of a run that tuned itself, as `neat.train.tuned` keeps it.
     """
 
     config: Config
@@ -61,6 +62,7 @@ class Trainer:
     bytes_seen: int = 0
     last_saved: int = field(default=-1)
     on_gradients: Callable[[], None] | None = None
+    tuned: dict[str, Any] | None = None
 
     def next_batch(self) -> tuple[Batch, int]:
         """The rows of the next step, on the device, and how many of their positions are scored."""
@@ -92,6 +94,7 @@ def capture(trainer: Trainer) -> checkpoint.Contents:
             "stream": trainer.stream.state(),
             "patcher": trainer.text.patcher.to_json(),
             "entropy_model": trainer.text.models.full.digest,
+            "tuned": trainer.tuned,
         },
         config=dump_toml(trainer.config),
         entropy_model=trainer.text.models.full.to_bytes(),
@@ -106,19 +109,36 @@ def restore(trainer: Trainer, folder: Path) -> None:
     """
     state = checkpoint.read_state(folder)
     _check(trainer, state, folder)
-    _load(trainer.model.state_dict(), checkpoint.read_tensors(folder, checkpoint.MODEL), folder)
+    contents = checkpoint.Contents(
+        model=checkpoint.read_tensors(folder, checkpoint.MODEL),
+        average=checkpoint.read_tensors(folder, checkpoint.AVERAGE),
+        optimizer=checkpoint.read_tensors(folder, checkpoint.OPTIMIZER),
+        state=state,
+        config="",
+        entropy_model=b"",
+    )
+    load(trainer, contents, folder)
+
+
+def load(trainer: Trainer, contents: checkpoint.Contents, where: Path) -> None:
+    """Brings `trainer` to the moment of `contents`; `where` they come from is for messages.
+
+    Raises:
+        CheckpointError: They belong to another model or another optimizer.
+    """
+    state = contents.state
+    _load(trainer.model.state_dict(), contents.model, where)
     average = trainer.average
     if average is not None:
-        saved = checkpoint.read_tensors(folder, checkpoint.AVERAGE)
-        if saved:
-            _load(average.state() | _buffers(trainer.model), saved, folder)
+        if contents.average:
+            _load(average.state() | _buffers(trainer.model), contents.average, where)
         average.updates = state["average_updates"]
-    optimizer = checkpoint.read_tensors(folder, checkpoint.OPTIMIZER)
+    optimizer = dict(contents.optimizer)
     torch.set_rng_state(optimizer.pop(RNG))
     try:
         trainer.optimizers.load(optimizer)
     except KeyError as error:
-        raise _mismatch(folder, f"the optimizer state differs in {error.args[0]}") from error
+        raise _mismatch(where, f"the optimizer state differs in {error.args[0]}") from error
     trainer.stream.close()
     trainer.stream = trainer.text.stream(trainer.config, state["stream"])
     trainer.horizon = Horizon(**state["horizon"])
@@ -126,6 +146,7 @@ def restore(trainer: Trainer, folder: Path) -> None:
         trainer.policy.load(state["policy"])
     trainer.step, trainer.bytes_seen = state["step"], state["bytes_seen"]
     trainer.guard.skipped, trainer.guard.in_a_row = state["skipped"], state["skipped_in_a_row"]
+    trainer.tuned = state.get("tuned")
     trainer.last_saved = trainer.step
 
 
