@@ -41,8 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("only training on text can be tuned", hint='set train.mode="text"')
     _check_out(arguments.out)
     from neat.train.build import build  # torch
+    from neat.train.extent import Allowance
     from neat.train.loop import train_step
-    from neat.train.tuning import Allowance, tune
+    from neat.train.tuning import tune
 
     probes: list[Probe] = []
 

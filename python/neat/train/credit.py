@@ -260,7 +260,7 @@ def _require_length(
     if scale < MIN_SCALE:
         raise CheckpointError(
             f"at step {step} of {total} the learning rate is at {scale:.0%} of its peak: branches can hardly differ",
-            hint="name a checkpoint from before the decay, as in RUN/checkpoints/step-00001000; checkpoint.keep keeps more",
+            hint="name a checkpoint from before the decay, RUN/checkpoints/step-XXXXXXXX (checkpoint.keep keeps more)",
             where=f"in {folder}",
         )
 

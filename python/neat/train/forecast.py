@@ -117,6 +117,10 @@ class Rival:
         self._best, self._decay_from, self._forecaster = best, decay_from, forecaster
         self._seen = 0
 
+    def trend(self, share: float) -> Forecast | None:
+        """The logarithm of the ratio at `share` of the course, which may lie far behind its end."""
+        return self._forecaster.ahead(share)
+
     def hopeless(self, course: Course) -> Forecast | None:
         """The forecast of the logarithm of the final ratio where even its lower bound is a loss; None otherwise."""
         for index in range(self._seen, len(course.parts)):

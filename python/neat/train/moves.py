@@ -12,7 +12,7 @@ from typing import NamedTuple
 from neat.config.change import changed
 from neat.config.schema import Config
 from neat.errors import ConfigError
-from neat.train.ending import rates, value
+from neat.train.ending import momentum_key, rates, value
 
 Values = Mapping[str, object]
 
@@ -24,11 +24,14 @@ class Coordinate(NamedTuple):
         name: For people.
         first: Direction that is tried first, 1 or -1.
         values: The keys and values of a configuration moved by a factor.
+        fades: A gain in a short branch tends to be gone in a long run, so its trend decides too. Small batches are so:
+            the batch up to which more rows help grows with the length of the training (arXiv 2410.21676).
     """
 
     name: str
     first: int
     values: Callable[[Config, float], Values]
+    fades: bool = False
 
     def moved(self, config: Config, factor: float) -> Config | None:
         """`config` moved by `factor`, None where no valid configuration lies there."""
@@ -46,11 +49,6 @@ def rounded(value: float) -> float:
 def scaled(config: Config, keys: list[str], factor: float) -> Values:
     """Every key times a factor."""
     return {key: rounded(value(config, key) * factor) for key in keys}
-
-
-def momentum_key(config: Config) -> str:
-    """The momentum of the hidden matrices: Muon's own, or AdamW's beta1."""
-    return "optim.beta1" if config.optim.name == "adamw" else "optim.momentum"
 
 
 def _all_rates(config: Config, factor: float) -> Values:
@@ -78,5 +76,5 @@ COORDINATES = (
     Coordinate("learning rates", 1, _all_rates),
     Coordinate("momentum", -1, _momentum),
     Coordinate("auxiliary rates", 1, _auxiliary),
-    Coordinate("batch", -1, _batch),
+    Coordinate("batch", -1, _batch, fades=True),
 )

@@ -24,10 +24,11 @@ from neat.errors import CheckpointError, ConfigError
 from neat.events.rundir import HARMLESS_KEYS, Run, replace_file
 from neat.train import checkpoint
 from neat.train.build import assemble
+from neat.train.extent import Allowance
 from neat.train.fork import Step
 from neat.train.report import Reporter
 from neat.train.state import Trainer
-from neat.train.tuning import Allowance, Choice, Probe, tune
+from neat.train.tuning import Choice, Probe, tune
 
 FILE = "tuned.toml"
 _HEAD = """# The settings that this run chose for itself, in place of those in config.toml, and what choosing them cost.
@@ -137,7 +138,7 @@ def read(path: Path, config: Config) -> Choice | None:
     except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
         raise CheckpointError(
             f"`{path}` is damaged ({type(error).__name__})",
-            hint="delete it: a run without a checkpoint then tunes itself again, one with a checkpoint has its choice there",
+            hint="delete it: a run that has no checkpoint yet tunes itself again; a checkpoint holds the choice too",
         ) from error
     return choice
 

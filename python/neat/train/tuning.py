@@ -28,6 +28,8 @@ from neat.train.state import Trainer
 
 FACTORS = (2.0, 2**0.5)
 """Steps of the grid: in the first pass over the coordinates, and in the second."""
+MAX_BRANCHES = 60
+"""Branches that are begun at most: those that diverge at once cost next to nothing."""
 CLEAR = 2.0
 """Standard errors that a gain must be clear of."""
 
@@ -163,18 +165,18 @@ class _Search:
         first = coordinate.first if self._best.losses is not None else -1
         for direction in (first, -first):
             moved = False
-            while self._extent.room(self._fork.spent):
+            while self.probes < MAX_BRANCHES and self._extent.room(self._fork.spent):
                 config = coordinate.moved(self._best.config, factor**direction)
                 if config is None or config in self._tried:
                     break
-                if not self._try(f"{coordinate.name} x {factor**direction:.3g}", config):
+                if not self._try(f"{coordinate.name} x {factor**direction:.3g}", config, fades=coordinate.fades):
                     break
                 moved = True
             if moved:
                 return
 
-    def _try(self, name: str, config: Config) -> bool:
-        """Runs one branch; whether it is the best now."""
+    def _try(self, name: str, config: Config, *, fades: bool = False) -> bool:
+        """Runs one branch; whether the search goes on from it: it is the best now, or none was finite so far."""
         self.probes += 1
         self._tried.append(config)
         best, course = self._best, Course(self._extent.probe)
@@ -190,12 +192,16 @@ class _Search:
                 probe = replace(probe, steps=int(steps * course.share), outcome="cut", reason=reason)
             elif all(map(math.isfinite, losses := self._fork.score())):
                 probe = judged(probe, losses, best.losses)
+                if fades and rival is not None:
+                    probe = lasting(probe, rival.trend(self._extent.run / self._extent.probe))
                 if probe.outcome in ("start", "better"):
                     self._best = _Branch(config, course, losses)
         except DivergedError:
             probe = replace(probe, steps=int(steps * course.share))
+        if self._best.losses is None:
+            self._best = _Branch(config, course, None)
         self._tell(probe)
-        return probe.outcome == "better"
+        return self._best.config is config
 
     def _follow(self, branch: Config, steps: int, course: Course, rival: Rival | None) -> Forecast | None:
         """Takes the steps of a branch, up to the end or to where it is hopeless; then the forecast that says so."""
@@ -224,6 +230,14 @@ def judged(probe: Probe, losses: list[float], best: list[float] | None) -> Probe
     better = mean < -CLEAR * error
     reason = f"{mean:+.4f} +- {error:.4f} nats per byte" + ("" if better else ", no clear gain")
     return replace(probe, loss=loss, error=error, outcome="better" if better else "not better", reason=reason)
+
+
+def lasting(probe: Probe, trend: Forecast | None) -> Probe:
+    """`probe`, not better where the trend of the losses says that the gain will be gone in the length of the run."""
+    if probe.outcome != "better" or (trend is not None and trend.mean < 0):
+        return probe
+    end = "cannot be told" if trend is None else f"is forecast to be {math.exp(trend.mean):.3f} times the other's"
+    return replace(probe, outcome="not better", reason=f"{probe.reason}, but the loss at the length of the run {end}")
 
 
 def _mean(losses: list[float] | None) -> float | None:
