@@ -122,12 +122,17 @@ class Rival:
         return self._forecaster.ahead(share)
 
     def hopeless(self, course: Course) -> Forecast | None:
-        """The forecast of the logarithm of the final ratio where even its lower bound is a loss; None otherwise."""
+        """The forecast of the logarithm of the final ratio where even its lower bound is a loss; None otherwise.
+
+        A branch that is ahead now is never hopeless: against a best one that learns late, a shrinking lead looks like a
+        loss to come.
+        """
+        ratio = 0.0
         for index in range(self._seen, len(course.parts)):
             ratio = math.log(course.parts[index] / self._best.parts[index])
             self._forecaster.observe((index + 1) / BINS, ratio)
         self._seen = len(course.parts)
-        if self._seen >= BINS:
+        if self._seen >= BINS or ratio <= 0:
             return None
         found = self._forecaster.ahead(1.0)
         if found is None:

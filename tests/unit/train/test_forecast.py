@@ -75,5 +75,16 @@ def test_what_the_decay_may_still_change_is_left_open() -> None:
     assert Rival(best, 0.6, LogLinear()).hopeless(late) is not None
 
 
+def test_a_lead_that_shrinks_is_not_held_against_a_branch() -> None:
+    late = Course(END)
+    for part in range(BINS):
+        late.add(END // BINS, 4.0 if part < 6 else max(1.1, 4.0 - 0.4 * (part - 5)))
+    early = course(1.2, 0.0, END // BINS, until=0.6)
+    line = LogLinear()
+    assert Rival(late, 0.6, line).hopeless(early) is None
+    found = line.ahead(1.0)
+    assert found is not None and found.lower > 0, "the line alone says that the lead is lost"
+
+
 def test_a_finished_branch_is_not_judged_by_a_forecast() -> None:
     assert Rival(course(1.0, 0.2, 250), 0.6, LogLinear()).hopeless(course(3.0, 0.2, 250)) is None
