@@ -80,6 +80,7 @@ def test_events_tell_of_every_branch_and_of_the_choice(finished: Path) -> None:
     assert kinds[1 + len(found)] == "budget"
     keys = {"purpose", "name", "changes", "steps", "loss", "baseline", "outcome", "reason"}
     assert all(set(event.data) >= keys and event.data["purpose"] == "tune" for event in found)
+    assert {event.step for event in found} == {0}, "steps of branches are not steps of the run"
     assert found[0].data["outcome"] == "start" and found[-1].data["outcome"] == "chosen"
     record = choice(finished)
     assert found[-1].data["changes"] == record["values"] != {}

@@ -80,9 +80,9 @@ class Reporter:
         self._events.write("budget", trainer.step, **data)
         self._display.note(f"budget {trainer.config.train.budget}: {horizon.total} steps")
 
-    def probe(self, trainer: Trainer, data: Mapping[str, object]) -> None:
-        """A branch of a run that tunes itself has ended, or its choice is made."""
-        self._events.write("probe", trainer.step, **data)
+    def probe(self, step: int, data: Mapping[str, object]) -> None:
+        """A branch from finished step `step` of a run that tunes itself has ended, or its choice is made."""
+        self._events.write("probe", step, **data)
         loss = f": {data['loss']:.4f} nats per byte" if data["loss"] is not None else ""
         self._display.note(f"tuning: {data['name']}{loss}: {data['outcome']}: {data['reason']}")
 

@@ -45,19 +45,19 @@ def settle(trainer: Trainer, directory: Run, reporter: Reporter, take_step: Step
         ConfigError: The run is too short to tune itself.
         CheckpointError: `tuned.toml` is damaged.
     """
-    config, path = trainer.config, directory.paths.root / FILE
-    if not config.train.tune or trainer.tuned is not None:
+    config, step, path = trainer.config, trainer.step, directory.paths.root / FILE
+    if not config.train.tune or trainer.tuned is not None or step:
         return
     choice = read(path, config)
     if choice is None:
         allowance = Allowance(config.train.tune_share)
-        choice = tune(trainer, take_step, allowance, lambda probe: reporter.probe(trainer, event(probe)), stopping)
+        choice = tune(trainer, take_step, allowance, lambda probe: reporter.probe(step, event(probe)), stopping)
         if choice is None:
             return
         replace_file(path, dump(choice, config).encode())
     take_over(trainer, asdict(choice))
     _shorten(trainer, choice)
-    reporter.probe(trainer, chosen(choice))
+    reporter.probe(step, chosen(choice))
     reporter.tuned(trainer)
 
 
