@@ -50,8 +50,19 @@ def kill_at(process: ForkServerProcess, root: Path, step: int, delay_s: float) -
 
 
 @pytest.mark.faults
-def test_killed_runs_equal_an_unbroken_one(corpus: Path, tmp_path: Path) -> None:
-    settings = configure(corpus, train__max_steps=STEPS, checkpoint__every_steps=7, train__sample_bytes=0)
+@pytest.mark.parametrize(
+    ("changes", "kills"),
+    [
+        ({}, KILLS),
+        ({"train__patch_curriculum": [[0.4, 6.0]], "optim__name": "gpa", "optim__ema_decay": 0.0}, 4),
+    ],
+    ids=["defaults", "patch curriculum, gpa"],
+)
+def test_killed_runs_equal_an_unbroken_one(
+    corpus: Path, tmp_path: Path, changes: dict[str, object], kills: int
+) -> None:
+    basics: dict[str, object] = {"train__max_steps": STEPS, "checkpoint__every_steps": 7, "train__sample_bytes": 0}
+    settings = configure(corpus, **(basics | changes))
     config = tmp_path / "run.toml"
     config.write_text(dump_toml(settings), encoding="utf-8")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -59,7 +70,7 @@ def test_killed_runs_equal_an_unbroken_one(corpus: Path, tmp_path: Path) -> None
 
     chooser, processes = random.Random(9), fork_server()
     # Between two reports lie data, both passes, the update and, every seventh step, the files of a checkpoint.
-    for step in sorted(chooser.sample(range(1, STEPS - 12), KILLS)):
+    for step in sorted(chooser.sample(range(1, STEPS - 12), kills)):
         attempt = start(processes, str(config), str(broken))
         kill_at(attempt, broken, step, chooser.uniform(0, 0.03))
     last = start(processes, str(config), str(broken))
@@ -67,7 +78,7 @@ def test_killed_runs_equal_an_unbroken_one(corpus: Path, tmp_path: Path) -> None
     assert last.exitcode == 0
 
     found = events(broken)
-    assert sum(event.type == "resume" for event in found) == KILLS
+    assert sum(event.type == "resume" for event in found) == kills
     assert len(losses(events(whole))) == STEPS
     assert losses(found) == losses(events(whole))
     for name in (checkpoint.MODEL, checkpoint.AVERAGE, checkpoint.OPTIMIZER):

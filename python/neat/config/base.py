@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
@@ -52,6 +53,11 @@ class Section(BaseModel):
         return self
 
 
+def suggest(word: str, known: Iterable[str]) -> str | None:
+    """The known word nearest to `word`, None when nothing is near."""
+    return next(iter(difflib.get_close_matches(word[:200], list(known), n=1, cutoff=0.6)), None)
+
+
 def field_texts(section: type[Section]) -> dict[str, str]:
     """Field -> the string that stands under it in the source, on one line.
 
@@ -79,3 +85,5 @@ Strings = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Integers = Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
 Floats = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
 Curriculum = Annotated[tuple[tuple[float, int], ...], BeforeValidator(_as_tuple)]
+Stages = Annotated[tuple[tuple[float, float], ...], BeforeValidator(_as_tuple)]
+Factors = Annotated[tuple[tuple[str, float], ...], BeforeValidator(_as_tuple)]

@@ -28,8 +28,9 @@ def value(config: Config, key: str) -> float:
 
 
 def rates(config: Config) -> list[str]:
-    """Keys of all peak learning rates."""
-    return [f"optim.{key}" for key in Optim.model_fields if key == "lr" or key.endswith("_lr")]
+    """Keys of all peak learning rates of gradients; the outer step of SNOO takes displacements."""
+    keys = [key for key in Optim.model_fields if key == "lr" or key.endswith("_lr")]
+    return [f"optim.{key}" for key in keys if key != "outer_lr"]
 
 
 def miniature(config: Config) -> Config:

@@ -8,6 +8,7 @@ where its settings are the same, the compiled network are shared by all branches
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -38,9 +39,11 @@ FORWARD_SHARE = 1 / 3
 """Cost of scoring a position in units of training on one: the backward pass costs two forward passes."""
 TEXT_KEYS = (
     *("data.", "patcher.", "ngram.", "seed", "network.patches", "network.hash_", "network.ngram_features"),
-    *("vision.on", "vision.codec", "vision.codes", "vision.grid", "vision.image_size"),
+    *("train.patch_curriculum", "vision.on", "vision.codec", "vision.codes", "vision.grid", "vision.image_size"),
 )
 """Beginnings of the keys that decide how the text is read; a branch reads it as the run does."""
+PREDICTION_KEYS = ("predict.", "dynamics.")
+"""Beginnings of the keys of hybrid prediction."""
 MODEL_KEYS = ("network.", "memory.", "recursion.", "expert.", "vision.")
 """Beginnings of the keys that a network is built from."""
 LENGTH_KEYS = ("train.max_steps", "train.max_bytes", "train.budget")
@@ -102,7 +105,7 @@ class Fork:
         check_changes(self.config, config)
         self._begin(config, replace(self._contents, state=self._contents.state | {"stream": self._state}))
         trainer = self.trainer
-        trainer.horizon.total, trainer.horizon.measured = trainer.step + steps, len(config.train.curriculum) + 1
+        trainer.horizon.total, trainer.horizon.measured = trainer.step + steps, len(config.train.stages)
         yield trainer
 
     def steps(self, trainer: Trainer, steps: int) -> Iterator[Progress]:
@@ -116,7 +119,10 @@ class Fork:
             if trainer.policy is not None:
                 apply_policy(trainer.policy, trainer.model, batch, trainer.step + 1)
             self.spent += trainer.config.train.batch_bytes
-            yield self._take_step(trainer, batch, scored)
+            progress = self._take_step(trainer, batch, scored)
+            if trainer.predictor is not None:
+                trainer.predictor.advance(trainer)
+            yield progress
 
     def go_on(self) -> None:
         """The next branches read the text behind what the present one has read."""
@@ -171,7 +177,7 @@ class Fork:
         for part in fields(Trainer):
             setattr(trainer, part.name, getattr(fresh, part.name))
         try:
-            load(trainer, contents, MOMENT)
+            load(trainer, self._prediction(contents), MOMENT)
         except CheckpointError as error:
             what = error.message.removeprefix("the checkpoint does not fit: ")
             raise ConfigError(
@@ -180,6 +186,24 @@ class Fork:
             ) from error
         if trainer.policy is not None:
             switch(trainer.policy, trainer.model, trainer.policy.active())
+
+    def _prediction(self, contents: checkpoint.Contents) -> checkpoint.Contents:
+        """`contents` for a branch whose settings of prediction are others.
+
+        The averages that both know go on, and the phase; the dynamics model and whatever else there is begins anew.
+        """
+        trainer = self.trainer
+        fresh = trainer.predictor
+        keys = [key for key, _, _ in difference(self.config, trainer.config) if key.startswith(PREDICTION_KEYS)]
+        if fresh is None or not keys:
+            return contents
+        values, saved = fresh.values(), contents.state["predict"]
+        if saved is not None:
+            values |= {name: saved[name] for name in ("state", "realised", "anchor_step")}
+        tensors = fresh.tensors(0)
+        same = {name: kept for name, kept in contents.predict.items() if _shape(tensors, name) == list(kept.shape)}
+        state = contents.state | {"predict": values}
+        return replace(contents, state=state, predict=tensors | same, dynamics=fresh.watch.bytes())
 
     def _network(self, config: Config) -> tuple[NeatModel, Callable[[Batch], Any]]:
         """The network of the run, or where settings of its own differ, another one of the same shape."""
@@ -238,5 +262,8 @@ def _on_host(contents: checkpoint.Contents) -> checkpoint.Contents:
         model=copied(contents.model),
         average=copied(contents.average),
         optimizer=copied(contents.optimizer),
+        predict=copied(contents.predict),
+        # As a checkpoint would hold it: nothing in it is an object that goes on changing.
+        state=json.loads(json.dumps(contents.state)),
         entropy_model=b"",
     )

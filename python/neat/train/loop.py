@@ -7,7 +7,6 @@ finished model have their own loop in `adaptation.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from neat.config.schema import Config
 from neat.events.rundir import open_run
-from neat.model.batch import Batch
+from neat.model.batch import Batch, micro_batches
 from neat.model.losses import objective
 from neat.optim import schedule
 from neat.train import adaptation
@@ -71,6 +70,8 @@ def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest)
         reporter.choose_components(trainer, batch)
         with diagnostics.watching(batch):
             progress = train_step(trainer, batch, scored)
+        if trainer.predictor is not None:
+            trainer.predictor.advance(trainer)
         if clock.tick(trainer.step):
             reporter.estimated(trainer)
         reporter.step(trainer, progress)
@@ -85,11 +86,39 @@ def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest)
 
 
 def train_step(trainer: Trainer, batch: Batch, scored: int) -> Progress:
-    """One update from a batch with `scored` targets."""
-    optim, steps = trainer.config.optim, trainer.horizon.total
+    """One update from a batch with `scored` targets: predict, take the gradient there, check it, correct by it."""
+    optim, steps, predictor = trainer.config.optim, trainer.horizon.total, trainer.predictor
+    scale = schedule.lr_scale(optim, trainer.step, steps) * (predictor.factors.lr if predictor is not None else 1.0)
+    if predictor is not None:
+        predictor.begin_step(trainer.step, scale)
+    parts = gradients(trainer, batch, scored)
+    norm = gradient_norm(trainer, optim.clip_norm)
+    if predictor is not None:
+        predictor.on_gradients(trainer.step)
+    if trainer.on_gradients is not None:
+        trainer.on_gradients()
+    accept = trainer.guard.allows(parts["byte"], norm, trainer.step)
+    if trainer.model.latent.halting is not None:
+        trainer.model.latent.halting.calibrate(accept=accept)
+    if accept:
+        if predictor is not None:
+            predictor.before_update()
+        trainer.optimizers.step(scale, schedule.momentum(optim, trainer.step, steps))
+    trainer.optimizers.zero_grad()
+    trainer.step += 1
+    trainer.bytes_seen += scored
+    if predictor is not None:
+        predictor.end_step(trainer, trainer.guard.loss, trainer.guard.norm)
+    if trainer.average is not None and trainer.step >= optim.warmup_share * steps:
+        trainer.average.update(trainer.step)
+    return Progress(parts["byte"], norm, parts)
+
+
+def gradients(trainer: Trainer, batch: Batch, scored: int) -> dict[str, Tensor]:
+    """Gradients of the mean loss over a batch, micro-batch by micro-batch; returns the parts of the objective."""
     parts: dict[str, Tensor] = {}
     latent = trainer.model.latent
-    latent.progress(trainer.step, steps)
+    latent.progress(trainer.step, trainer.horizon.total)
     for some in micro_batches(batch, trainer.config.train.micro_batch_bytes):
         with trainer.placement.autocast():
             outputs = trainer.forward(some)
@@ -99,29 +128,7 @@ def train_step(trainer: Trainer, batch: Batch, scored: int) -> Progress:
             parts[name] = parts.get(name, 0) + part.detach() / scored
         if latent.halting is not None:
             latent.halting.observe(outputs, some)
-    norm = gradient_norm(trainer, optim.clip_norm)
-    if trainer.on_gradients is not None:
-        trainer.on_gradients()
-    accept = trainer.guard.allows(parts["byte"], norm, trainer.step)
-    if latent.halting is not None:
-        latent.halting.calibrate(accept=accept)
-    if accept:
-        trainer.optimizers.step(
-            schedule.lr_scale(optim, trainer.step, steps), schedule.momentum(optim, trainer.step, steps)
-        )
-    trainer.optimizers.zero_grad()
-    trainer.step += 1
-    trainer.bytes_seen += scored
-    if trainer.average is not None and trainer.step >= optim.warmup_share * steps:
-        trainer.average.update(trainer.step)
-    return Progress(parts["byte"], norm, parts)
-
-
-def micro_batches(batch: Batch, positions: int) -> Iterator[Batch]:
-    """Cuts a batch into parts of `positions` positions; 0 keeps it whole."""
-    rows = max(1, positions // batch.ids.shape[1]) if positions else batch.num_rows
-    for start in range(0, batch.num_rows, rows):
-        yield batch.rows(start, min(start + rows, batch.num_rows))
+    return parts
 
 
 def gradient_norm(trainer: Trainer, limit: float) -> Tensor:

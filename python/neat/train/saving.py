@@ -54,6 +54,8 @@ class Saver:
         trainer = self._trainer
         if trainer.last_saved == trainer.step or trainer.step == 0:
             return
+        if trainer.predictor is not None:
+            trainer.predictor.keep_healthy(trainer)
         keep = trainer.config.checkpoint.keep
         publish(self._root, trainer.step, capture(trainer), self._events, keep, self._storage)
         trainer.last_saved = trainer.step

@@ -24,6 +24,16 @@ PARTS: dict[str, dict[str, Any]] = {
     "no average": {"optim__ema_decay": 0.0},
     "adamw": {"optim__name": "adamw"},
     "halting": {"recursion__depth": 2, "recursion__halting": True},
+    "prediction": {
+        "predict__warmup_steps": 2,
+        "predict__full_steps": 2,
+        "predict__window": 2,
+        "predict__min_confidence": 0.0,
+        "predict__cost_cap": 1.0,
+        "predict__correct_steps": 1,
+        "dynamics__every_steps": 1,
+        "optim__warmup_share": 0.0,
+    },
     "policy": {"memory__variant": "mag", "memory__heads": 2, "memory__hidden": 8, "activation__easy_patch_length": 2.0},
 }
 
@@ -31,7 +41,12 @@ PARTS: dict[str, dict[str, Any]] = {
 def hashes(trainer: Trainer) -> dict[str, object]:
     """Everything that decides how a trainer goes on, by name."""
     contents = capture(trainer)
-    tensors = contents.model | {f"average.{k}": v for k, v in contents.average.items()} | contents.optimizer
+    tensors = (
+        contents.predict
+        | contents.model
+        | {f"average.{k}": v for k, v in contents.average.items()}
+        | contents.optimizer
+    )
     plain = {name: tensor.detach().clone().numpy().tobytes() for name, tensor in tensors.items()}
     own = {"last_saved": trainer.last_saved, "training": trainer.model.training, "config": contents.config}
     return plain | contents.state | own
@@ -45,7 +60,12 @@ def trained(config: Config, steps: int) -> Trainer:
 
 
 def advance(trainer: Trainer, steps: int) -> list[float]:
-    return [float(train_step(trainer, *trainer.next_batch()).loss) for _ in range(steps)]
+    losses = []
+    for _ in range(steps):
+        losses.append(float(train_step(trainer, *trainer.next_batch()).loss))
+        if trainer.predictor is not None:
+            trainer.predictor.advance(trainer)
+    return losses
 
 
 def course(fork: Fork, config: Config, steps: int) -> list[float]:
@@ -188,10 +208,14 @@ def test_what_no_branch_can_change_is_refused(corpus: Path, values: dict[str, ob
         {"optim.ema_decay": 0.0},
         {"optim.weight_decay": 1.0},
         {"activation.easy_patch_length": 2.0},
+        {"predict.micro": False},
+        {"predict.micro": False, "predict.jumps": "off"},
+        {"predict.gain": 1.0, "predict.decay": 0.5},
+        {"dynamics.on": False, "predict.gain": 0.0},
     ],
 )
 def test_other_settings_of_a_branch_take_effect_and_go(corpus: Path, values: dict[str, object]) -> None:
-    config = configure(corpus, memory__variant="mag", memory__heads=2, memory__hidden=8)
+    config = configure(corpus, memory__variant="mag", memory__heads=2, memory__hidden=8, **PARTS["prediction"])
     trainer = trained(config, 4)
     before = hashes(trainer)
     with Fork(trainer, train_step) as fork:
@@ -200,6 +224,23 @@ def test_other_settings_of_a_branch_take_effect_and_go(corpus: Path, values: dic
         assert course(fork, changed(config, values), 6) != plain
         assert course(fork, config, 6) == plain
     assert hashes(trainer) == before
+
+
+@pytest.mark.parametrize("off", ["predict.micro", "predict.jumps"])
+def test_prediction_can_be_tried_in_a_run_without_it(corpus: Path, off: str) -> None:
+    settings = PARTS["prediction"] | {"predict__micro": off != "predict.micro"}
+    if off == "predict.jumps":
+        settings |= {"predict__jumps": "off"}
+    config = configure(corpus, **settings)
+    value = True if off == "predict.micro" else "macro"
+    with Fork(trained(config, 4), train_step) as fork:
+        fork.hold_back(2)
+        plain = course(fork, config, 6)
+        other = course(fork, changed(config, {off: value}), 6)
+        assert fork.trainer.predictor is not None
+        assert course(fork, config, 6) == plain
+    if off == "predict.micro":
+        assert other != plain
 
 
 def test_a_text_that_is_too_short_is_refused(corpus: Path) -> None:
