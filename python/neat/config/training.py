@@ -60,6 +60,11 @@ class Train(Section):
     """Positions per row (16 to 1048576)."""
     curriculum: Curriculum = ((0.15, 64), (0.20, 128))
     """Shorter windows at the start: pairs of share of the steps and window. The rest of the run uses train.window."""
+    tune: bool = False
+    """Begin with short forked branches that choose learning rates, momentum and batch; the run goes on with the choice.
+    What they cost is taken off its length."""
+    tune_share: float = Field(default=0.05, gt=0.0, le=0.5)
+    """Most that tuning may cost, as a share of the run (up to 0.5)."""
     patch_curriculum: Stages = ()
     """Coarser patches at the start: pairs of share of the steps and mean patch length in bytes, such as [[0.3, 8.0]].
     The rest of the run, evaluation and generation use patcher.mean_length. Needs patcher.rule="global"."""
@@ -108,6 +113,8 @@ class Train(Section):
         yield from self._length_breaches()
         yield from self._batch_breaches()
         yield from self._curriculum_breaches()
+        if self.tune and self.mode != "text":
+            yield Breach("tune", f'is true with train.mode="{self.mode}"', "only training on text can tune itself")
 
     def _length_breaches(self) -> Iterator[Breach]:
         if self.budget and self.budget_s is None:

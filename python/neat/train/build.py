@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from neat.config.schema import Config
-from neat.data.pipeline import open_text
+from neat.data.pipeline import Text, open_text
 from neat.model.batch import Batch
 from neat.model.neat import NeatModel
 from neat.model.outputs import Outputs
@@ -36,13 +36,22 @@ def build(config: Config) -> Trainer:
     text = open_text(config)
     torch.manual_seed(config.seed)
     model = NeatModel(config).to(placement.device)
+    trainer = assemble(config, placement, text, model, make_forward(model, placement))
+    trainer.count_backward()
+    return trainer
+
+
+def assemble(
+    config: Config, placement: Placement, text: Text, model: NeatModel, forward: Callable[[Batch], Outputs]
+) -> Trainer:
+    """A trainer at its first step around a text that is open and a model that is there."""
     optimizers = Optimizers(model, config.optim)
-    trainer = Trainer(
+    return Trainer(
         config=config,
         placement=placement,
         text=text,
         model=model,
-        forward=_forward(model, placement),
+        forward=forward,
         optimizers=optimizers,
         average=_average(model, optimizers),
         stream=text.stream(config),
@@ -51,8 +60,6 @@ def build(config: Config) -> Trainer:
         policy=make_policy(config.activation, model),
         predictor=make_predictor(config, optimizers),
     )
-    trainer.count_backward()
-    return trainer
 
 
 def _average(model: NeatModel, optimizers: Optimizers) -> Average | None:
@@ -62,7 +69,8 @@ def _average(model: NeatModel, optimizers: Optimizers) -> Average | None:
     return WeightAverage(model, optim.ema_decay, optim.ema_every) if optim.ema_decay else None
 
 
-def _forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Outputs]:
+def make_forward(model: NeatModel, placement: Placement) -> Callable[[Batch], Outputs]:
+    """The model as a function of a batch, compiled where the placement says so."""
     if not placement.compiled:
         return model.outputs
     # One graph per window length: shapes are static, so anything dynamic is a mistake worth an error. The embeddings

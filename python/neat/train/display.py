@@ -27,11 +27,7 @@ class Display:
         corpus, patcher = trainer.text.corpus, trainer.text.patcher
         for reason in trainer.placement.reasons:
             self.note(reason)
-        for row in trainer.optimizers.table():
-            decay = f", weight decay {row.weight_decay:g}" if row.weight_decay else ""
-            details = f", {row.details}" if row.details else ""
-            what = f"{row.optimizer}, {row.num:,} parameters, learning rate {row.lr:g}{decay}{details}"
-            self.note(f"optimizer: {row.parameters}: {what}")
+        self.optimizers(trainer)
         self.note(f"model: {parameters:,} parameters")
         self.note(f"text: {corpus.num_documents:,} documents, {corpus.num_bytes:,} bytes")
         if trainer.config.network.patches:
@@ -39,6 +35,14 @@ class Display:
         self.note(f"resuming after step {trainer.step}" if resumed else "starting at step 0")
         if self._console.is_terminal:
             self._open_bar(trainer)
+
+    def optimizers(self, trainer: Trainer) -> None:
+        """Which parameters are updated by what."""
+        for row in trainer.optimizers.table():
+            decay = f", weight decay {row.weight_decay:g}" if row.weight_decay else ""
+            details = f", {row.details}" if row.details else ""
+            what = f"{row.optimizer}, {row.num:,} parameters, learning rate {row.lr:g}{decay}{details}"
+            self.note(f"optimizer: {row.parameters}: {what}")
 
     def _open_bar(self, trainer: Trainer) -> None:
         self._progress = Progress(

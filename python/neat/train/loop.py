@@ -27,6 +27,7 @@ from neat.train.saving import Saver
 from neat.train.signals import StopRequest
 from neat.train.state import Trainer
 from neat.train.tracing import NOTHING, Watch
+from neat.train.tuned import settle
 
 
 def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
@@ -57,6 +58,7 @@ def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
             reporter.begin(trainer, resumed=resumed)
             if grown is not None:
                 reporter.grown(grown)
+            settle(trainer, directory, reporter, train_step, lambda: stop.requested)
             if not train(trainer, reporter, saver, stop):
                 return reporter.stopped(trainer)
             reporter.evaluate(trainer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -87,6 +87,21 @@ class Reporter:
         self._events.write("budget", trainer.step, **data)
         self._display.note(f"budget {trainer.config.train.budget}: {horizon.total} steps")
 
+    def probe(self, step: int, data: Mapping[str, object]) -> None:
+        """A branch from finished step `step` of a run that tunes itself has ended, or its choice is made."""
+        self._events.write("probe", step, **data)
+        loss = f": {data['loss']:.4f} nats per byte" if data["loss"] is not None else ""
+        self._display.note(f"tuning: {data['name']}{loss}: {data['outcome']}: {data['reason']}")
+
+    def tuned(self, trainer: Trainer) -> None:
+        """The run goes on with the settings that it chose."""
+        horizon = trainer.horizon
+        if trainer.config.train.budget_s is None:
+            data = {"total_steps": horizon.total, "spent_s": round(horizon.spent_s, 3), "stage": horizon.stage}
+            self._events.write("budget", trainer.step, **data)
+        self._display.optimizers(trainer)
+        self._since = (time.perf_counter(), trainer.step, trainer.bytes_seen)
+
     def diagnostics(self, trainer: Trainer) -> Diagnostics:
         """Watches the steps that `train.diagnose_every` names, and the first batches where somebody asked for it."""
         experts = trainer.config.expert.count > 0
@@ -161,6 +176,7 @@ class Reporter:
             **(trainer.predictor.metrics() if trainer.predictor is not None else {}),
             **progress.losses(),
             **self._activity(trainer),
+            **self._in_force(trainer),
             **trainer.model.latent.metrics(),
         }
 
@@ -169,6 +185,19 @@ class Reporter:
         if trainer.policy is None:
             return {}
         return {f"activation/{name}": share for name, share in trainer.policy.share().items()}
+
+    @staticmethod
+    def _in_force(trainer: Trainer) -> dict[str, float]:
+        """The settings that a run chose for itself, beside `optim/lr`."""
+        if trainer.tuned is None:
+            return {}
+        optim, total = trainer.config.optim, trainer.horizon.total
+        momentum = optim.beta1 if optim.name == "adamw" else schedule.momentum(optim, trainer.step - 1, total)
+        return {
+            "optim/adamw_lr": optim.adamw_lr * schedule.lr_scale(optim, trainer.step - 1, total),
+            "optim/momentum": momentum,
+            "train/batch_bytes": trainer.config.train.batch_bytes,
+        }
 
     def evaluate(self, trainer: Trainer) -> None:
         """Bits per byte on held-out documents, with averaged weights in float32, beside the n-gram model."""

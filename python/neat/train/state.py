@@ -61,6 +61,7 @@ class Trainer:
         predictor: Hybrid prediction, where the configuration asks for it.
         backward_passes: Backward passes since the beginning, counted where gradients arrive.
         on_gradients: Called between the backward pass and the update, where somebody watches.
+        tuned: The choice of a run that tuned itself, as `neat.train.tuned` keeps it.
     """
 
     config: Config
@@ -80,6 +81,7 @@ class Trainer:
     bytes_seen: int = 0
     last_saved: int = field(default=-1)
     on_gradients: Callable[[], None] | None = None
+    tuned: dict[str, Any] | None = None
 
     def next_batch(self) -> tuple[Batch, int]:
         """The rows of the next step, on the device, and how many of their positions are scored."""
@@ -130,6 +132,7 @@ def capture(trainer: Trainer) -> checkpoint.Contents:
             "stream": trainer.stream.state(),
             "patcher": trainer.text.patcher.to_json(),
             "entropy_model": trainer.text.models.full.digest,
+            "tuned": trainer.tuned,
         },
         config=dump_toml(trainer.config),
         entropy_model=trainer.text.models.full.to_bytes(),
@@ -146,19 +149,38 @@ def restore(trainer: Trainer, folder: Path) -> None:
     """
     state = checkpoint.read_state(folder)
     _check(trainer, state, folder)
-    _load(trainer.model.state_dict(), checkpoint.read_tensors(folder, checkpoint.MODEL), folder)
+    contents = checkpoint.Contents(
+        model=checkpoint.read_tensors(folder, checkpoint.MODEL),
+        average=checkpoint.read_tensors(folder, checkpoint.AVERAGE),
+        optimizer=checkpoint.read_tensors(folder, checkpoint.OPTIMIZER),
+        state=state,
+        config="",
+        entropy_model=b"",
+        predict=checkpoint.read_tensors(folder, checkpoint.PREDICT),
+        dynamics=checkpoint.read_dynamics(folder),
+    )
+    load(trainer, contents, folder)
+
+
+def load(trainer: Trainer, contents: checkpoint.Contents, where: Path) -> None:
+    """Brings `trainer` to the moment of `contents`; `where` they come from is for messages.
+
+    Raises:
+        CheckpointError: They belong to another model or another optimizer.
+    """
+    state = contents.state
+    _load(trainer.model.state_dict(), contents.model, where)
     average = trainer.average
     if average is not None:
-        saved = checkpoint.read_tensors(folder, checkpoint.AVERAGE)
-        if saved:
-            _load(average.state() | _buffers(trainer.model), saved, folder)
+        if contents.average:
+            _load(average.state() | _buffers(trainer.model), contents.average, where)
         average.updates = state["average_updates"]
-    optimizer = checkpoint.read_tensors(folder, checkpoint.OPTIMIZER)
+    optimizer = dict(contents.optimizer)
     torch.set_rng_state(optimizer.pop(RNG))
     try:
         trainer.optimizers.load(optimizer)
     except KeyError as error:
-        raise _mismatch(folder, f"the optimizer state differs in {error.args[0]}") from error
+        raise _mismatch(where, f"the optimizer state differs in {error.args[0]}") from error
     trainer.stream.close()
     trainer.stream = trainer.text.stream(trainer.config, state["stream"])
     trainer.horizon = Horizon(**state["horizon"])
@@ -167,12 +189,12 @@ def restore(trainer: Trainer, folder: Path) -> None:
     trainer.step, trainer.bytes_seen = state["step"], state["bytes_seen"]
     trainer.backward_passes = state["backward_passes"]
     trainer.guard.skipped, trainer.guard.in_a_row = state["skipped"], state["skipped_in_a_row"]
+    trainer.tuned = state.get("tuned")
     if trainer.predictor is not None:
-        tensors, model = checkpoint.read_tensors(folder, checkpoint.PREDICT), checkpoint.read_dynamics(folder)
         try:
-            trainer.predictor.load(trainer, state["predict"], tensors, model)
+            trainer.predictor.load(trainer, state["predict"], contents.predict, contents.dynamics)
         except KeyError as error:
-            raise _mismatch(folder, f"the state of prediction differs in {error.args[0]}") from error
+            raise _mismatch(where, f"the state of prediction differs in {error.args[0]}") from error
     trainer.last_saved = trainer.step
 
 
