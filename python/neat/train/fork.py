@@ -203,7 +203,7 @@ class Fork:
         tensors = fresh.tensors(0)
         same = {name: kept for name, kept in contents.predict.items() if _shape(tensors, name) == list(kept.shape)}
         state = contents.state | {"predict": values}
-        return replace(contents, state=state, predict=tensors | same, dynamics=fresh.watch.bytes())
+        return replace(contents, state=state, predict=tensors | same, dynamics=fresh.watch.model_state())
 
     def _network(self, config: Config) -> tuple[NeatModel, Callable[[Batch], Any]]:
         """The network of the run, or where settings of its own differ, another one of the same shape."""
