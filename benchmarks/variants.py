@@ -54,6 +54,8 @@ SMALL = (
     "predict.micro=false",
     "predict.jumps=off",
     "predict.warmup_steps=30",
+    "dynamics.every_steps=5",
+    "dynamics.horizons=[5, 15, 50]",
 )
 """A network of 0.4 M parameters on the text of the tiny preset: seconds a run, and the parts of the real one."""
 
