@@ -79,9 +79,7 @@ def cells(steps: int, seeds: list[int]) -> list[tuple[str, float, int, int]]:
 
 def table(results: list[dict[str, Any]], seeds: list[int]) -> str:
     """Markdown: a row per start; bits per byte of each way, mean (seeds)."""
-    lines = [
-        "| start | untuned | tuned | grid of whole runs | tuned minus untuned | tuned minus grid |"
-    ]
+    lines = ["| start | untuned | tuned | grid of whole runs | tuned minus untuned | tuned minus grid |"]
     lines.append("|---|---|---|---|---|---|")
     for start in STARTS:
         columns = [[_score(results, way, start, seed) for seed in seeds] for way in ("untuned", "tuned", "grid")]

@@ -41,6 +41,8 @@ ROLLBACK_SIGMAS = 3.0
 MIN_WINDOW = 50
 WINDOW_SHARE = 0.15
 """A window of `predict.window = 0` grows with the run: displacements stay predictable for longer later on."""
+PERSISTENT = 3
+"""Steps in a row with a critical loss or gradient that make a divergence; one batch is no divergence."""
 POISONED = 2
 """Updates with numbers that are not finite, in a row, after which the weights themselves are suspected."""
 
@@ -71,6 +73,7 @@ class Predictor:
         self.correction: Correction | None = None
         self.realised = 1.0
         self.alarm_step = -1
+        self.critical_in_a_row = 0
         self.stage = 0
         self.told = Told()
         self.delta_norm: Tensor | None = None
@@ -121,12 +124,22 @@ class Predictor:
             self.stage = trainer.horizon.stage
             self.watch.monitor.reset()
         signals = self.watch.note(trainer.step, loss, norm)
-        worst = max(signals, key=lambda s: ("info", "warning", "critical").index(s[1]), default=None)
-        if worst is not None and worst[1] != "info":
+        if any(severity != "info" for _, severity, _ in signals):
             self.alarm_step = trainer.step
-        poisoned = trainer.guard.in_a_row >= (1 if self.correction is not None else POISONED)
-        if worst is not None and worst[1] == "critical" and (worst[0] != "nonfinite" or poisoned):
-            self._alarm = worst
+        self._alarm = self._divergence(signals, trainer.guard.in_a_row)
+
+    def _divergence(self, signals: list[tuple[str, str, str]], broken_in_a_row: int) -> tuple[str, str, str] | None:
+        """The signal that asks for a rollback, None while a single batch may explain what was seen.
+
+        A surprising forecast alone is a warning about the forecast.
+        """
+        critical = [s for s in signals if s[1] == "critical"]
+        broken = [s for s in critical if s[0] == "nonfinite"]
+        if broken:
+            return broken[0] if broken_in_a_row >= (1 if self.correction is not None else POISONED) else None
+        diverging = [s for s in critical if s[0] != "forecast"]
+        self.critical_in_a_row = self.critical_in_a_row + 1 if diverging else 0
+        return diverging[0] if self.critical_in_a_row >= PERSISTENT else None
 
     # What happens between two steps
 
