@@ -157,7 +157,7 @@ def _fixed_rule(trainer: Trainer) -> None:
         return made
 
     predictor.try_jump = try_jump  # type: ignore[method-assign]
-    predictor.ledger.credit = predictor.ledger.credits.append  # type: ignore[method-assign]
+    predictor.ledger.never_off = True
 
 
 def _path(trainer: Trainer) -> Any:

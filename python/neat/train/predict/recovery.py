@@ -38,6 +38,7 @@ def recover(predictor: Predictor, trainer: Trainer, signal: str, severity: str, 
     predictor.factors.lr *= 0.5
     predictor.factors.horizon *= 0.5
     predictor.correction = None
+    predictor.critical_in_a_row = 0
     predictor.watch.monitor.reset()
     if predictor.path is not None:
         predictor.path.restart(trainer.step)

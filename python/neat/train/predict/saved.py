@@ -47,6 +47,7 @@ def values(predictor: Predictor) -> dict[str, Any]:
         "factors": asdict(predictor.factors),
         "realised": predictor.realised,
         "alarm_step": predictor.alarm_step,
+        "critical_in_a_row": predictor.critical_in_a_row,
         "stage": predictor.stage,
         "anchor_step": predictor.path.anchor_step if predictor.path is not None else 0,
         "snapshot_step": predictor.snapshot.step,

@@ -21,6 +21,9 @@ from neat import _native
 from neat.config.schema import Config
 from neat.train.predict.correct import Residual
 
+CALIBRATED = 30
+"""Forecasts that must have come due before their sigma says what is a surprise."""
+
 Basis = Sequence[Sequence[Tensor]]
 """Lists of tensors, one list a direction, all in the order of the kinds given."""
 
@@ -218,6 +221,9 @@ class Watch:
         """Distance of the mean loss since the last observation from its forecast, in sigmas."""
         forecast = self.last_forecast
         if forecast is None or forecast["mean"] is None:
+            return None
+        assert self.model is not None
+        if self.model.calibration()["count"][0] < CALIBRATED:
             return None
         losses = self.since.losses
         return float((sum(losses) / len(losses) - forecast["mean"][0]) / forecast["sigma"][0])
