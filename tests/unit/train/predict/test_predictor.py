@@ -180,7 +180,10 @@ def test_literal_steps_add_up_to_what_is_told(corpus: Path) -> None:
     assert made.share == pytest.approx(0.8 * (1 + 0.5 + 0.25) / made.span)
     for name, delta in zip(predictor.path.names, made.delta, strict=True):
         torch.testing.assert_close(
-            dict(trainer.model.named_parameters())[name].detach(), before[name] + made.share * delta, rtol=1e-4, atol=1e-6
+            dict(trainer.model.named_parameters())[name].detach(),
+            before[name] + made.share * delta,
+            rtol=1e-4,
+            atol=1e-6,
         )
 
 
