@@ -20,15 +20,17 @@ from neat.train.loop import run
 
 @pytest.fixture(scope="module")
 def half(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of 60 steps of which the first 20 are kept, as if it had been killed there."""
+    """A run of 60 steps with its checkpoints."""
     root = tmp_path_factory.mktemp("credit") / "run"
-    config = configure(corpus, train__max_steps=60, checkpoint__keep=9, checkpoint__every_steps=40, data__lanes=3)
+    config = configure(
+        corpus, train__max_steps=60, checkpoint__keep=9, checkpoint__every_steps=40, predict__warmup_steps=20
+    )
     assert run(config, root) == 0
     return root
 
 
 def middle(root: Path) -> Path:
-    """The checkpoint of step 40, in the stable phase of the learning rate... of which 36 steps are."""
+    """The checkpoint of step 40, in which the learning rate has begun to fall."""
     return root / "checkpoints" / "step-00000040"
 
 
@@ -56,7 +58,9 @@ def test_a_change_without_effect_is_noise(half: Path) -> None:
     assert "within noise" in found.sentence() and "one repeat says nothing of other continuations" in found.sentence()
 
 
-@pytest.mark.parametrize("change", ["optim.momentum=0.5", "train.batch_bytes=512", "network.rope_theta=50.0"])
+@pytest.mark.parametrize(
+    "change", ["optim.momentum=0.5", "train.batch_bytes=512", "network.rope_theta=50.0", "predict.micro=false"]
+)
 def test_any_setting_that_keeps_the_shapes_can_be_asked(half: Path, change: str) -> None:
     found = credit(middle(half), [change], repeats=1)
     assert found.repeats[0][0] != found.repeats[0][1]
