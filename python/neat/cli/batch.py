@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import fcntl
 import json
 import os
@@ -82,8 +83,8 @@ def read_rows(path: Path, fields: Fields, seed: int, on_bad_row: str) -> list[Ro
         rows.append(row)
     if bad and on_bad_row == "stop":
         hint = f"{len(bad)} bad rows; --on-bad-row skip leaves them out"
-        last = bad[min(len(bad), MAX_REPORTED) - 1]
-        raise DataError.of([*bad[: MAX_REPORTED - 1], Problem(last.message, hint, last.where)])
+        *others, last = bad[:MAX_REPORTED]
+        raise DataError.of([*others, Problem(last.message, hint, last.where)])
     for problem in bad[:MAX_REPORTED]:
         say(f"skipped: {problem.line()}")
     if bad:
@@ -135,12 +136,21 @@ class Answers:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._partial.open("a+b")
+        except OSError as error:
+            raise DataError(f"cannot write {self._partial}: {error.strerror}") from error
+        try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._resume()
         except BlockingIOError:
+            self.close()
             raise LockedError(f"another process writes {self._partial}", hint="wait for it, or stop it") from None
-        except OSError as error:
-            raise DataError(f"cannot write {self._partial}: {error.strerror}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Lets go of the file; what was added stays in it."""
+        self._file.close()
 
     def _resume(self) -> None:
         self._file.seek(0)
@@ -180,7 +190,6 @@ class Answers:
                 file.flush()
                 os.fsync(file.fileno())
             scratch.replace(self._target)
-            self._file.close()
             self._partial.unlink()
         except OSError as error:
             scratch.unlink(missing_ok=True)
@@ -205,18 +214,19 @@ def run_batch(model: TextModel, arguments: argparse.Namespace) -> dict[str, obje
     """
     fields = Fields(arguments.prompt_field, arguments.id_field, arguments.answer_field)
     rows = read_rows(arguments.input, fields, arguments.seed, arguments.on_bad_row)
-    answers = Answers(arguments.output, _settings(model, arguments, rows))
-    if answers.done > len(rows):
-        raise DataError(f"{arguments.output}.partial holds more answers than there are rows")
-    if answers.done:
-        say(f"going on behind {answers.done} of {len(rows)} answers")
+    settings = _settings(model, arguments, rows)
     if arguments.precision == "float64":
+        if model.device.type == "mps":
+            raise UsageError("this device has no float64", hint="--precision float32, or --device cpu")
         model.network.double()
     written = 0
-    for some, texts in _answered(model, rows[answers.done :], arguments):
-        answers.add([_told(row, text, fields) for row, text in zip(some, texts, strict=True)])
-        written += sum(map(len, texts))
-    answers.finish()
+    with contextlib.closing(Answers(arguments.output, settings)) as answers:
+        if answers.done:
+            say(f"going on behind {answers.done} of {len(rows)} answers")
+        for some, texts in _answered(model, rows[answers.done :], arguments):
+            answers.add([_told(row, text, fields) for row, text in zip(some, texts, strict=True)])
+            written += sum(map(len, texts))
+        answers.finish()
     return {"rows": len(rows), "resumed": answers.done, "bytes": written}
 
 

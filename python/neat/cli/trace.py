@@ -67,7 +67,7 @@ def coloured(traced: list[Traced]) -> str:
     found = []
     for character, some in _characters(traced):
         shade = next(colour for limit, colour in GRADES if sum(one.bits for one in some) < limit)
-        codes = ([] if some[0].written else ["2"]) + ([f"48;5;{shade}"] if shade else [])
+        codes = ([] if some[0].written else ["2"]) + ([f"48;5;{shade};97"] if shade else [])
         bar = "\x1b[90m│\x1b[0m" if any(one.starts_patch for one in some) else ""
         shown = readable_text(character)
         # A line end takes no colour along to the next line.
@@ -80,7 +80,7 @@ def legend() -> str:
     cells, below = [], 0.0
     for limit, colour in GRADES:
         name = f" {below:g}-{limit:g} " if math.isfinite(limit) else f" {below:g}+ "
-        cells.append(f"\x1b[48;5;{colour}m{name}\x1b[0m" if colour else name)
+        cells.append(f"\x1b[48;5;{colour};97m{name}\x1b[0m" if colour else name)
         below = limit
     return "bits a character:" + " ".join(cells) + "   │ a patch starts"
 
