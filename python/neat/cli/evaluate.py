@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,20 +167,35 @@ _COLUMNS = {
 
 
 def _print_scores(tasks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Multiple choice as one table with lines for its groups; of other tasks every figure."""
+    """Multiple choice as one table, with lines for its groups; other tasks by themselves, their groups as lines."""
     choices = {name: scores for name, scores in tasks.items() if "chance" in scores}
     if choices:
-        width = max(len(name) for name in (*choices, *(f"  {g}" for s in choices.values() for g in s["by"])))
-        print(f"{'task':<{width}}", *(f"{heading:>10}" for heading in _COLUMNS.values()))
+        rows = [["task", *_COLUMNS.values()]]
         for name, scores in choices.items():
-            print(f"{name:<{width}}", *(f"{_cell(scores[column]):>10}" for column in _COLUMNS))
+            rows.append([name, *(_cell(scores[column]) for column in _COLUMNS)])
             if len(scores["by"]) > 1:
-                for group, share in scores["by"].items():
-                    print(f"{'  ' + group:<{width}}", f"{'':>10}", f"{_cell(share):>10}")
+                rows += [[f"  {group}", "", _cell(share)] for group, share in scores["by"].items()]
+        _print_rows(rows)
     for name, scores in tasks.items():
-        if name not in choices:
-            print(f"\n{name}")
+        if name in choices:
+            continue
+        print()
+        if "by" in scores:
+            measures = [measure for measure in next(iter(scores["by"].values())) if not measure.endswith("_stderr")]
+            lines = [[f"  {group}", *(_cell(found[one]) for one in measures)] for group, found in scores["by"].items()]
+            _print_rows([[f"{name} ({scores['items']})", *measures], *lines])
+        else:
+            print(name)
             print_table(scores, "  ")
+
+
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """The first column to the left, the others to the right; a row may be short."""
+    first = max(len(row[0]) for row in rows)
+    widths = [max(len(row[at]) for row in rows if len(row) > at) for at in range(1, max(map(len, rows)))]
+    for row in rows:
+        cells = (f"{cell:>{width + 2}}" for cell, width in zip(row[1:], widths, strict=False))
+        print((f"{row[0]:<{first}}" + "".join(cells)).rstrip())
 
 
 def _cell(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -13,10 +14,13 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support.written import small_run
+from support.written import small_model, small_run
 
+from neat.cli.conversation import Conversation, Settings
+from neat.cli.repl import Repl
 from neat.errors import Exit
 
 
@@ -60,10 +64,12 @@ def test_a_pipe_is_answered_line_by_line(model: Path, tmp_path: Path) -> None:
     assert more.returncode == Exit.DONE and more.stdout in told
 
 
-def test_lines_go_on_behind_a_backslash(model: Path, tmp_path: Path) -> None:
-    path = tmp_path / "told.txt"
-    piped(model, "--interactive", "--max-bytes", 1, lines=f"one\\\ntwo\n/save {path}\n")
-    assert path.read_bytes().startswith(b"one\ntwo")
+def test_lines_go_on_behind_a_backslash(monkeypatch: pytest.MonkeyPatch, capsysbinary: Any) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\\\ntwo\nthree\\"))
+    talk = Conversation(small_model("stream"), Settings(max_bytes=1))
+    Repl(talk).run()
+    assert talk.text.startswith(b"one\ntwo") and b"\nthree" in talk.text
+    assert talk.turns == 2
 
 
 class Terminal:
@@ -169,8 +175,6 @@ def test_files_and_traces_from_the_command_line(model: Path, tmp_path: Path) -> 
     assert (told["rows"], told["resumed"], told["bytes"]) == (2, 0, 20)
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["id"] for row in rows] == [1, 2]
-    again = piped(model, *words)
-    assert again.returncode == Exit.USAGE and b"exists" in again.stderr
     traced = piped(model, "--trace", "--prompt", "the river", "--max-bytes", 10).stdout.decode()
     lines = [json.loads(line) for line in traced.splitlines()]
     assert len(lines) == 19 and bytes(line["byte"] for line in lines).startswith(b"the river")

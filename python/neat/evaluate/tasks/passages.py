@@ -111,7 +111,7 @@ def samples(model: TextModel, documents: Sequence[bytes], count: int, seed: int)
 
 
 def _quality(texts: Sequence[bytes]) -> dict[str, object]:
-    measures = [degeneracy(text) | {"utf8_valid": float(is_utf8(text))} for text in texts]
+    measures = [{"utf8_valid": float(is_utf8(text))} | degeneracy(text) for text in texts]
     means = {name: mean_and_stderr([one[name] for one in measures]) for name in measures[0]}
     return {name: mean for name, (mean, _) in means.items()} | {
         f"{name}_stderr": stderr for name, (_, stderr) in means.items()
