@@ -119,6 +119,7 @@ def execute(script: str, folder: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
+        errors="replace",  # a model of a few steps writes any byte
         timeout=240,
         check=False,
     )

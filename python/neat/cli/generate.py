@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.input is not None:
         return _batch(arguments)
     nothing_asked = arguments.prompt is None and not arguments.json and not arguments.trace
-    if arguments.interactive or (nothing_asked and sys.stdin.isatty() and sys.stdout.isatty()):
+    if arguments.interactive or arguments.chat or (nothing_asked and sys.stdin.isatty() and sys.stdout.isatty()):
         return _interactive(arguments)
     return _one(arguments)
 

@@ -163,10 +163,11 @@ class Repl:
 
     def save(self, rest: str) -> None:
         """Writes the text, or all that is remembered of it, to a file."""
-        names = shlex.split(rest)
-        if len(names) != 1:
-            raise UsageError("/save needs the name of one file", hint="/save story.txt")
-        path = Path(names[0]).expanduser()
+        try:
+            (name,) = shlex.split(rest)
+        except ValueError as error:
+            raise UsageError("/save needs the name of one file", hint="/save story.txt") from error
+        path = Path(name).expanduser()
         if path.suffix == STATE_SUFFIX:
             self._talk.state.save(path)
         else:

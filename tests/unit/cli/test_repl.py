@@ -40,8 +40,8 @@ def test_a_pipe_is_answered_line_by_line(model: Path, tmp_path: Path) -> None:
     text, state = tmp_path / "told.txt", tmp_path / "told.safetensors"
     lines = [
         "the river", "/stats", "/set temperature 0", "/set", "stone", "/undo", f"/save {text}", f"/save {state}",
-        "/nonsense", "/set top_p 7", "/set colour 3", "/seed x", "/undo", "/undo", "/help", "/save", "/system none",
-        "\udcff broken utf-8",
+        "/nonsense", "/set top_p 7", "/set colour 3", "/seed x", "/undo", "/undo", "/help",
+        '/save "half', "/system none", "\udcff broken utf-8",
     ]  # fmt: skip
     done = piped(model, "--interactive", "--max-bytes", 20, "--seed", 4, lines="\n".join(lines) + "\n")
     assert done.returncode == Exit.DONE, done.stderr
