@@ -36,15 +36,27 @@ def _calculation(choose: random.Random, digits: int) -> tuple[str, int]:
 
 
 def _near(answer: int, choose: random.Random) -> list[int]:
-    """Three other numbers of as many digits, one digit or a little away."""
+    """Three other numbers of as many digits, a little away.
+
+    How many of them are smaller is drawn too: were the right answer always in the middle, a mere liking for small or
+    large digits would put a model below chance.
+    """
     length = len(str(answer))
-    found: set[int] = set()
-    while len(found) < 3:
-        step = choose.choice((1, 2, 10, 20, 100)) if length > 1 else choose.randrange(1, 10)
-        value = answer + choose.choice((-1, 1)) * step
-        if value >= 0 and len(str(value)) == length:
-            found.add(value)
-    return sorted(found)
+    steps = (1, 2, 3, 10, 20, 100) if length > 1 else range(1, 10)
+    below, above = (
+        [
+            answer + sign * step
+            for step in steps
+            if answer + sign * step >= 0 and _digits(answer + sign * step) == length
+        ]
+        for sign in (-1, 1)
+    )
+    smaller = min(max(choose.randrange(4), 3 - len(above)), len(below), 3)
+    return choose.sample(below, smaller) + choose.sample(above, 3 - smaller)
+
+
+def _digits(number: int) -> int:
+    return len(str(abs(number)))
 
 
 def brackets(count: int, seed: int) -> list[Item]:
