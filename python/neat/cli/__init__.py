@@ -17,7 +17,7 @@ from neat.errors import Exit, NeatError, OutOfMemoryError, UsageError, printable
 
 COMMANDS = {
     "train": "train a model, or go on with a run",
-    "eval": "bits per byte of a trained model on text",
+    "eval": "bits per byte of a trained model on text, and tasks",
     "generate": "write text with a trained model",
     "profile": "where the time of a training step goes",
     "plan": "what a configuration will need, without training",
