@@ -14,9 +14,6 @@ from neat.report.series import Series, is_number, smoothed
 from neat.report.source import Course, open_paths
 from neat.report.svg import render
 
-UNIFORM_BPB = 8.0
-"""Bits per byte of a guess that knows nothing: all 256 bytes equally likely (ln 256 = 5.545 nats)."""
-
 
 def loss_svg(run_dir: Path) -> str:
     """A self-contained SVG file of bits per byte over steps: training, held-out text, the n-gram yardstick.
@@ -41,11 +38,12 @@ def loss_plot(series: Mapping[str, Series], title: str = "Bits per byte") -> Lin
     if train:
         lines.append(Line("training", train, 0, "faint" if len(train) > _ROUGH else "line"))
     if len(train) > _ROUGH:
-        lines.append(Line("training, smoothed", smoothed(train, max(8, len(train) // 40)), 0))
+        trend = series["train/bpb"].trend()
+        lines.append(Line("training, smoothed", smoothed(trend, max(8, len(trend) // 40)), 0))
     if held_out:
         lines.append(Line("held out", held_out, 1, "dots"))
     yardstick = series["eval/ngram_bpb"] if "eval/ngram_bpb" in series else Series()
-    levels = [Level("n-gram model", yardstick.last[1])] if yardstick.count else []
+    levels = [Level("n-gram model", yardstick.last[1])] if yardstick else []
     return LinePlot("loss", title, lines, "bits per byte", levels=levels)
 
 

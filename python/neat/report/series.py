@@ -1,94 +1,150 @@
 """Curves of any length in bounded memory: each column of a picture keeps its first, least, greatest and last point.
 
-The columns are cut while the points arrive, before anyone knows how many there will be: when they no longer fit,
-neighbours are merged in pairs. A line through what is kept has the outline of the line through everything.
+The columns are cut while the points arrive, before anyone knows how many there will be: when there are too many,
+neighbours are merged. A line through what is kept has the outline of the line through everything.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeGuard
 
 Point = tuple[float, float]
 """Place and value."""
 
-COLUMNS = 720
-"""Columns of the widest curve in a report."""
+COLUMNS = 480
+"""Columns that a curve in a report keeps, about; up to twice as many."""
+
+
+class _Column:
+    """The points of one column: outline, and sums for their mean."""
+
+    __slots__ = ("count", "first", "greatest", "last", "least", "x", "y")
+
+    def __init__(self, point: Point) -> None:
+        self.first = self.last = self.least = self.greatest = point
+        self.count = 1
+        self.x, self.y = point
+
+    def join(self, other: _Column) -> None:
+        """Takes in the column to the right."""
+        self.last = other.last
+        self.least = min(self.least, other.least, key=_value)
+        self.greatest = max(self.greatest, other.greatest, key=_value)
+        self.count, self.x, self.y = self.count + other.count, self.x + other.x, self.y + other.y
+
+    def outline(self) -> Iterator[Point]:
+        """Its extremes by place, each once."""
+        yield self.first
+        inner = sorted((self.least, self.greatest))
+        seen = {self.first, self.last}
+        for point in inner:
+            if point not in seen:
+                seen.add(point)
+                yield point
+        if self.last != self.first:
+            yield self.last
+
+
+def _value(point: Point) -> float:
+    return point[1]
 
 
 class Series:
     """A curve of points whose places do not decrease; `add` takes one, `points` gives what is left of them.
 
-    `count`, `first`, `last`, `least` and `greatest` are those of all points, `mean` too.
-
     Args:
-        columns: Between this many and twice as many columns are kept.
+        columns: About this many to twice as many columns are kept.
     """
 
-    __slots__ = ("_buckets", "_columns", "_total", "_width", "count", "first", "greatest", "last", "least")
+    __slots__ = ("_columns", "_kept", "_key", "_width")
 
     def __init__(self, columns: int = COLUMNS) -> None:
         self._columns = columns
-        self._width = 1.0
-        self._buckets: dict[int, list[Point]] = {}
-        self._total = 0.0
-        self.count = 0
-        self.first = self.last = self.least = self.greatest = (math.nan, math.nan)
+        self._width = 0.0
+        self._kept: list[_Column] = []
+        self._key = -math.inf
 
     def add(self, x: float, y: float) -> None:
         """Takes a point; both numbers are finite."""
+        key = x // self._width if self._width else x
         point = (x, y)
-        if self.count == 0:
-            self.first = self.least = self.greatest = point
-        if y < self.least[1]:
-            self.least = point
-        if y > self.greatest[1]:
-            self.greatest = point
-        self.last = point
-        self.count += 1
-        self._total += y
-        key = int(x // self._width)
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            self._buckets[key] = [point]
-            if len(self._buckets) > 2 * self._columns:
-                self._merge()
-        elif len(bucket) < _KEPT:
-            bucket.append(point)
-        else:
-            self._buckets[key] = _outline([*bucket, point])
+        if key <= self._key:
+            column = self._kept[-1]
+            column.last = point
+            if y < column.least[1]:
+                column.least = point
+            elif y > column.greatest[1]:
+                column.greatest = point
+            column.count += 1
+            column.x += x
+            column.y += y
+            return
+        self._key = key
+        self._kept.append(_Column(point))
+        if len(self._kept) > 2 * self._columns:
+            self._merge()
 
     def _merge(self) -> None:
-        while len(self._buckets) > self._columns:
+        """Widens the columns until there are at most `columns` of them."""
+        if not self._width:
+            self._width = (self._kept[-1].first[0] - self._kept[0].first[0]) / self._columns or 1.0
+        while True:
+            merged: list[_Column] = []
+            self._key = -math.inf
+            for column in self._kept:
+                key = column.first[0] // self._width
+                if key <= self._key:
+                    merged[-1].join(column)
+                else:
+                    merged.append(column)
+                    self._key = key
+            self._kept = merged
+            if len(merged) <= self._columns + 1:
+                return
             self._width *= 2.0
-            merged: dict[int, list[Point]] = {}
-            for points in self._buckets.values():
-                key = int(points[0][0] // self._width)
-                merged[key] = [*merged.get(key, ()), *points]
-            self._buckets = {key: _outline(points) for key, points in merged.items()}
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
+
+    @property
+    def count(self) -> int:
+        """How many points there were."""
+        return sum(column.count for column in self._kept)
 
     @property
     def mean(self) -> float:
-        """Mean of all values, each point counted once."""
-        return self._total / self.count if self.count else math.nan
+        """Mean of all values, each point counted once; not a number where there is none."""
+        return sum(column.y for column in self._kept) / self.count if self._kept else math.nan
+
+    @property
+    def first(self) -> Point:
+        """The first point; there is one."""
+        return self._kept[0].first
+
+    @property
+    def last(self) -> Point:
+        """The last point; there is one."""
+        return self._kept[-1].last
+
+    @property
+    def least(self) -> Point:
+        """The first point of the least value; there is one."""
+        return min((column.least for column in self._kept), key=_value)
+
+    @property
+    def greatest(self) -> Point:
+        """The first point of the greatest value; there is one."""
+        return max((column.greatest for column in self._kept), key=_value)
 
     def points(self) -> list[Point]:
-        """What is kept, by place: at most eight points a column, every extreme among them."""
-        return [point for key in sorted(self._buckets) for point in self._buckets[key]]
+        """What is kept, by place: at most four points a column, every extreme among them."""
+        return [point for column in self._kept for point in column.outline()]
 
-
-_KEPT = 4
-
-
-def _outline(points: Sequence[Point]) -> list[Point]:
-    """First, least, greatest and last, in their order, each once."""
-    if len(points) <= _KEPT:
-        return list(points)
-    by_value = range(len(points))
-    least = min(by_value, key=lambda index: points[index][1])
-    greatest = max(by_value, key=lambda index: points[index][1])
-    return [points[index] for index in sorted({0, least, greatest, len(points) - 1})]
+    def trend(self) -> list[Point]:
+        """The mean place and value of each column."""
+        return [(column.x / column.count, column.y / column.count) for column in self._kept]
 
 
 def decimated(points: Iterable[Point], columns: int = COLUMNS) -> list[Point]:
@@ -112,4 +168,7 @@ def smoothed(points: Sequence[Point], span: int) -> list[Point]:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Whether a value of an event is a finite number (not a truth value)."""
-    return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    try:
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return False  # a whole number too large for a float
