@@ -10,7 +10,7 @@ from pathlib import Path
 
 from neat.events.schema import Event, encode
 from neat.report.plot import Level, Line, LinePlot
-from neat.report.series import Series, is_number, smoothed
+from neat.report.series import Series, is_number, is_rough, smoothed
 from neat.report.source import Course, open_paths
 from neat.report.svg import render
 
@@ -36,18 +36,14 @@ def loss_plot(series: Mapping[str, Series], title: str = "Bits per byte") -> Lin
     train, held_out = (series[key].points() if key in series else [] for key in ("train/bpb", "eval/bpb"))
     lines = []
     if train:
-        lines.append(Line("training", train, 0, "faint" if len(train) > _ROUGH else "line"))
-    if len(train) > _ROUGH:
-        trend = series["train/bpb"].trend()
-        lines.append(Line("training, smoothed", smoothed(trend, max(8, len(trend) // 40)), 0))
+        lines.append(Line("training", train, 0, "faint" if is_rough(train) else "line"))
+    if is_rough(train):
+        lines.append(Line("training, smoothed", smoothed(series["train/bpb"].trend()), 0))
     if held_out:
         lines.append(Line("held out", held_out, 1, "dots"))
     yardstick = series["eval/ngram_bpb"] if "eval/ngram_bpb" in series else Series()
     levels = [Level("n-gram model", yardstick.last[1])] if yardstick else []
     return LinePlot("loss", title, lines, "bits per byte", levels=levels)
-
-
-_ROUGH = 60
 
 
 def decimated_metrics(run_dir: Path, limit: int) -> Iterator[bytes]:

@@ -1,12 +1,12 @@
 """Writes a report as one HTML page that asks for nothing else: style and plots are inside, and there is no script.
 
-Whatever came from the events goes through `escape`, and the page's own policy forbids scripts and requests besides.
+Whatever came from the events goes through `escaped`, and the page's own policy forbids scripts and requests besides.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
-from html import escape
 from importlib.resources import files
 from itertools import groupby
 
@@ -24,11 +24,12 @@ from neat.report.document import (
     Section,
     Table,
 )
+from neat.report.escape import escaped
 from neat.report.plot import Plot
 from neat.report.svg import render, style
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-_WIDE, _NARROW, _HALF = 1130, 358, 540
+_WIDE, _NARROW, _HALF = 1130, 358, 470
 """Pixels of a plot across the page, of the same on a telephone, and of one of two beside each other."""
 
 
@@ -36,19 +37,20 @@ def page(report: Report) -> Iterator[str]:
     """The page in pieces, so that it need not be held at once."""
     css = (files("neat.report") / "page.css").read_text(encoding="utf-8")
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-    yield f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">\n'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{escaped(_POLICY)}">\n'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-    yield f'<title>{escape(report.title)}</title>\n<style>\n{css}{style()}</style>\n</head>\n<body>\n<div class="sheet">\n'
-    yield f'<header><h1>{escape(report.title)}</h1>\n<p class="lead">{escape(report.lead)}</p>\n<nav>'
-    yield "".join(f'<a href="#{section.name}">{escape(section.title)}</a>' for section in report.sections)
+    yield f"<title>{escaped(report.title)}</title>\n<style>\n{css}{style()}</style>\n</head>\n"
+    yield '<body>\n<div class="sheet">\n'
+    yield f'<header><h1>{escaped(report.title)}</h1>\n<p class="lead">{escaped(report.lead)}</p>\n<nav>'
+    yield "".join(f'<a href="#{section.name}">{escaped(section.title)}</a>' for section in report.sections)
     yield "</nav></header>\n<main>\n"
     for section in report.sections:
         yield from _section(section)
-    yield f"</main>\n<footer>{escape(report.source)}</footer>\n</div>\n</body>\n</html>\n"
+    yield f"</main>\n<footer>{escaped(report.source)}</footer>\n</div>\n</body>\n</html>\n"
 
 
 def _section(section: Section) -> Iterator[str]:
-    yield f'<section id="{section.name}"><h2>{escape(section.title)}</h2>\n'
+    yield f'<section id="{section.name}"><h2>{escaped(section.title)}</h2>\n'
     for small, blocks in groupby(section.blocks, key=lambda block: isinstance(block, Figure) and not block.wide):
         if small:
             yield '<div class="grid">\n'
@@ -62,11 +64,11 @@ def _section(section: Section) -> Iterator[str]:
 def _block(block: Block) -> Iterator[str]:
     match block:
         case Paragraph(text):
-            yield f"<p>{escape(text)}</p>\n"
+            yield f"<p>{escaped(text)}</p>\n"
         case Heading(text):
-            yield f"<h3>{escape(text)}</h3>\n"
+            yield f"<h3>{escaped(text)}</h3>\n"
         case Absent(what, why):
-            yield f'<p class="absent"><b>{escape(what[:1].upper() + what[1:])}: {NOT_MEASURED}.</b> {escape(_sentence(why))}</p>\n'
+            yield f'<p class="absent"><b>{escaped(_capital(what))}: {NOT_MEASURED}.</b> {_coded(_capital(why))}.</p>\n'
         case Facts(rows):
             yield f'<dl class="facts">{"".join(_fact(*row) for row in rows)}</dl>\n'
         case Table():
@@ -74,25 +76,31 @@ def _block(block: Block) -> Iterator[str]:
         case Figure(plot, wide, caption):
             yield _figure(plot, caption, wide=wide)
         case Quote(title, prompt, text, measures):
-            yield f'<div class="quote"><h3>{escape(title)}</h3><pre><span class="prompt">{escape(prompt)}</span>{escape(text)}</pre>'
-            yield f'<div class="measures">{escape(measures)}</div></div>\n'
+            yield f'<div class="quote"><h3>{escaped(title)}</h3>'
+            yield f'<pre><span class="prompt">{escaped(prompt)}</span>{escaped(text)}</pre>'
+            yield f'<div class="measures">{escaped(measures)}</div></div>\n'
         case Listing(title, text):
-            yield f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>\n"
+            yield f"<details><summary>{escaped(title)}</summary><pre>{escaped(text)}</pre></details>\n"
 
 
-def _sentence(words: str) -> str:
-    return words[:1].upper() + words[1:] + "."
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def _coded(words: str) -> str:
+    """Escaped text with what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped(words))
 
 
 def _fact(name: str, value: str) -> str:
     kind = ' class="none"' if value == NOT_MEASURED else ""
-    return f"<div><dt>{escape(name)}</dt><dd{kind}>{escape(value)}</dd></div>"
+    return f"<div><dt>{escaped(name)}</dt><dd{kind}>{escaped(value)}</dd></div>"
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield '<div class="scroll"><table>'
     if table.caption:
-        yield f"<caption>{escape(table.caption)}</caption>"
+        yield f'<p class="caption">{escaped(table.caption)}</p>\n'
+    yield '<div class="scroll"><table>'
     if any(table.columns):
         yield f"<thead><tr>{''.join(_cells(table, table.columns, 'th'))}</tr></thead>"
     yield "<tbody>"
@@ -107,12 +115,12 @@ def _cells(table: Table, row: Iterable[str], tag: str) -> Iterator[str]:
     for index, content in enumerate(row):
         kinds = [*(("n",) if index in table.numeric else ()), *(("none",) if content == NOT_MEASURED else ())]
         kind = f' class="{" ".join(kinds)}"' if kinds else ""
-        yield f"<{tag}{kind}>{escape(content)}</{tag}>"
+        yield f"<{tag}{kind}>{escaped(content)}</{tag}>"
 
 
 def _figure(plot: Plot, caption: str, *, wide: bool) -> str:
-    told = f"<small>{escape(caption)}</small>" if caption else ""
-    head = f'<figure class="{"wide" if wide else "half"}"><figcaption>{escape(plot.title)}{told}</figcaption>'
+    told = f"<small>{escaped(caption)}</small>" if caption else ""
+    head = f'<figure class="{"wide" if wide else "half"}"><figcaption>{escaped(plot.title)}{told}</figcaption>'
     if wide:
         return (
             f'{head}<div class="broad">{render(plot, _WIDE)}</div>'

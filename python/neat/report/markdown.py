@@ -21,6 +21,7 @@ from neat.report.document import (
     Report,
     Table,
 )
+from neat.report.escape import visible
 
 
 def markdown(report: Report, plots: Mapping[str, str]) -> Iterator[str]:
@@ -41,7 +42,7 @@ def _block(block: Block, plots: Mapping[str, str]) -> Iterator[str]:
         case Heading(text):
             yield f"### {plain(text)}\n"
         case Absent(what, why):
-            yield f"**{plain(what[:1].upper() + what[1:])}: {NOT_MEASURED}.** {plain(why[:1].upper() + why[1:])}.\n"
+            yield f"**{plain(what[:1].upper() + what[1:])}: {NOT_MEASURED}.** {_coded(why[:1].upper() + why[1:])}.\n"
         case Facts(rows):
             yield from _table(Table(("", ""), rows, frozenset({1})))
         case Table():
@@ -74,7 +75,10 @@ _BARE_LINK = re.compile(r"(https?|ftp)://|www\.|@", re.IGNORECASE)
 
 def plain(text: str) -> str:
     """Text on one line that no reader of Markdown takes for markup, HTML or a link."""
-    line = " ".join(text.split())
+    return _escaped(" ".join(visible(text).split()))
+
+
+def _escaped(line: str) -> str:
     line = "".join(_ENTITIES.get(character, character) for character in line)
     line = _SPECIAL.sub(r"\\\1", line)
     return _BARE_LINK.sub(
@@ -82,9 +86,15 @@ def plain(text: str) -> str:
     )
 
 
+def _coded(text: str) -> str:
+    """Escaped text on one line in which what stands between backticks is code."""
+    parts = " ".join(visible(text).split()).split("`")
+    return "".join(f"`{part}`" if index % 2 else _escaped(part) for index, part in enumerate(parts))
+
+
 def _fenced(text: str) -> str:
     """A block whose fence is longer than any in the text."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    body = text.replace("\r", "\n").rstrip("\n")
+    body = visible(text.replace("\r", "\n")).rstrip("\n")
     return f"{fence}text\n{body}\n{fence}\n"

@@ -144,7 +144,7 @@ class Record:
 
     def _state(self, event: Event) -> None:
         phase = event.data.get("train/phase")
-        if isinstance(phase, str):
+        if isinstance(phase, str) and not self.counts["phase"]:
             self.lanes.enter(phase[:40], event.step)
         self.lanes.reach(event.step)
 

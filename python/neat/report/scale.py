@@ -60,10 +60,18 @@ def axis(
 
 
 def _logarithmic(low: float, high: float, ticks: int) -> Axis:
-    bottom, top = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    top = max(top, bottom + 1)
-    every = max(1, math.ceil((top - bottom) / max(1, ticks)))
-    return Axis(10.0**bottom, 10.0**top, tuple(10.0**power for power in range(bottom, top + 1, every)), log=True)
+    low, high = low / _LOG_ROOM, high * _LOG_ROOM
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    powers = [10.0**power for power in range(first, last + 1) if low <= 10.0**power <= high]
+    if len(powers) >= _ENOUGH_POWERS:
+        return Axis(low, high, tuple(powers[:: math.ceil(len(powers) / max(2, ticks))]), log=True)
+    factors = (1.0, 3.0) if len(powers) > 1 else (1.0, 2.0, 5.0)
+    marks = (factor * 10.0**power for power in range(first, last + 1) for factor in factors)
+    return Axis(low, high, tuple(mark for mark in marks if low <= mark <= high), log=True)
+
+
+_LOG_ROOM = 1.12
+_ENOUGH_POWERS = 3
 
 
 def _round_step(step: float) -> float:

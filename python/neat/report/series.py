@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import TypeGuard
 
 Point = tuple[float, float]
@@ -155,15 +156,27 @@ def decimated(points: Iterable[Point], columns: int = COLUMNS) -> list[Point]:
     return series.points()
 
 
-def smoothed(points: Sequence[Point], span: int) -> list[Point]:
-    """Exponential moving average over about `span` points, corrected for its start; the places stay."""
-    share, weight, total = 2.0 / (span + 1.0), 0.0, 0.0
+def smoothed(points: Sequence[Point]) -> list[Point]:
+    """Mean of each point and its neighbours, a fortieth of all on both sides and so without lag; fewer at the ends."""
+    reach = max(2, len(points) // 40)
+    sums = list(accumulate((y for _, y in points), initial=0.0))
     result = []
-    for x, y in points:
-        total += share * (y - total)
-        weight += share * (1.0 - weight)
-        result.append((x, total / weight))
+    for index, (x, _) in enumerate(points):
+        start, end = index - min(reach, index), index + min(reach, index, len(points) - 1 - index) + 1
+        result.append((x, (sums[end] - sums[start]) / (end - start)))
     return result
+
+
+def is_rough(points: Sequence[Point]) -> bool:
+    """Whether a curve goes up and down so often that its course is seen better when it is smoothed."""
+    if len(points) <= _FEW:
+        return False
+    values = [y for _, y in points]
+    return sum(abs(b - a) for a, b in pairwise(values)) > _ROUGH * (max(values) - min(values))
+
+
+_FEW = 60
+_ROUGH = 4.0
 
 
 def is_number(value: object) -> TypeGuard[float]:

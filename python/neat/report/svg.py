@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from html import escape
 from importlib.resources import files
 
+from neat.report.escape import escaped
 from neat.report.plot import BarPlot, HeatPlot, LanePlot, Line, LinePlot, Plot
 from neat.report.scale import Axis, axis, short
 from neat.report.series import Point, decimated
@@ -48,7 +48,7 @@ def render(plot: Plot, width: int = 720, height: int | None = None, *, standalon
             body = lanes(plot, frame)
     content = "".join(body)
     size = f'viewBox="0 0 {frame.width} {frame.height}"'
-    head = f'<svg class="plot" {size} role="img" aria-label="{escape(plot.title)}"'
+    head = f'<svg class="plot" {size} role="img" aria-label="{escaped(plot.title)}"'
     if not standalone:
         return f"{head}>{content}</svg>"
     paper = f'<rect class="paper" width="{frame.width}" height="{frame.height}"/>'
@@ -64,7 +64,7 @@ def _height(plot: Plot, width: int) -> int:
             return 74 + max(9, min(18, 420 // max(1, len(plot.rows)))) * len(plot.rows)
         case LanePlot():
             return 62 + 26 * (len(plot.lanes) + (1 if plot.marks else 0))
-    return round(min(340, max(210, 0.42 * width)))
+    return round(min(340, max(230, 0.42 * width)))
 
 
 def _lines(plot: LinePlot, frame: Frame) -> Iterator[str]:
@@ -112,7 +112,7 @@ def _axes(plot: LinePlot, lines: Sequence[Line], frame: Frame) -> tuple[Axis, Ax
         ys += [value for band in plot.bands for row in band.rows for value in row[1:]]
     return (
         axis(xs, ticks=max(3, frame.inner_width // 90), tight=True),
-        axis(ys, ticks=max(3, frame.inner_height // 45), log=plot.log, zero=plot.zero),
+        axis(ys, ticks=max(3, frame.inner_height // 34), log=plot.log, zero=plot.zero),
     )
 
 

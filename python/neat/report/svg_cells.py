@@ -19,7 +19,7 @@ def bars(plot: BarPlot, frame: Frame) -> Iterator[str]:
 
 def _vertical(plot: BarPlot, frame: Frame) -> Iterator[str]:
     frame.top += 20
-    vertical = axis(_ends(plot.bars), ticks=max(3, frame.inner_height // 45), zero=True)
+    vertical = axis(_ends(plot.bars), ticks=max(3, frame.inner_height // 34), zero=True)
     yield from frame.grid(vertical, plot.value_label)
     yield from frame.ground(Axis(0.0, 1.0, ()), plot.label)
     pitch = frame.inner_width / max(1, len(plot.bars))
@@ -124,7 +124,7 @@ def lanes(plot: LanePlot, frame: Frame) -> Iterator[str]:
         for start, end in lane.spans:
             x, right = frame.x(horizontal.place(start)), frame.x(horizontal.place(end))
             told = f"{lane.name}: steps {start:,.0f} to {end:,.0f}"
-            yield rectangle(x, y + 3, max(0.7, right - x), height - 6, f'class="f{lane.colour}"', told)
+            yield rectangle(x, y + 3, max(2.0, right - x), height - 6, f'class="f{lane.colour}"', told)
     for mark in plot.marks:
         yield sign(mark.sign, frame.x(horizontal.place(mark.x)), frame.bottom - height / 2, mark.label)
     yield from frame.ground(horizontal, plot.x_label)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 from typing import Literal
 
+from neat.report.escape import escaped
 from neat.report.scale import Axis, short
 from neat.report.series import Point
 
@@ -68,13 +68,13 @@ def text(x: float, y: float, content: str, *, anchor: Anchor = "start", kind: st
     """Escaped text whose middle is at the height `y`."""
     words = f' class="{kind}"' if kind else ""
     words += f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return f'<text x="{tenth(x)}" y="{tenth(y)}" dy=".32em"{words}>{escape(content)}</text>'
+    return f'<text x="{tenth(x)}" y="{tenth(y)}" dy=".32em"{words}>{escaped(content)}</text>'
 
 
 def rectangle(x: float, y: float, width: float, height: float, look: str, told: str = "") -> str:
     """A rectangle; `look` holds its attributes, `told` is what it says when pointed at."""
     place = f'x="{tenth(x)}" y="{tenth(y)}" width="{tenth(width)}" height="{tenth(height)}"'
-    inside = f"><title>{escape(told)}</title></rect>" if told else "/>"
+    inside = f"><title>{escaped(told)}</title></rect>" if told else "/>"
     return f"<rect {look} {place}{inside}"
 
 
@@ -87,7 +87,7 @@ def legend(keys: Sequence[tuple[str, str, int]], frame: Frame) -> Iterator[str]:
     """Names with the look of what they name (name, style, colour), in rows above the inner area, which moves down."""
     x, y = frame.left, frame.top + 6
     for name, kind, colour in keys:
-        width = 32 + round(text_width(name))
+        width = 36 + round(text_width(name))
         if x + width > frame.right and x > frame.left:
             x, y = frame.left, y + _KEY_HEIGHT
         yield _sample(kind, colour, x, y)
@@ -112,7 +112,7 @@ def _sample(kind: str, colour: int, x: int, y: int) -> str:
 
 def sign(kind: str, x: float, y: float, label: str) -> str:
     """What happened, as a shape that needs no colour to be told apart."""
-    told = f"<title>{escape(label)}</title>" if label else ""
+    told = f"<title>{escaped(label)}</title>" if label else ""
     match kind:
         case "accepted":
             return f'<path class="f2" d="M{x:.1f} {y - 4.5:.1f}l4.5 8h-9Z">{told}</path>'
@@ -144,7 +144,7 @@ def tenth(value: float) -> str:
 
 def text_width(content: str) -> float:
     """Pixels that a text takes at most, about, at the size of labels."""
-    return 6.3 * len(content)
+    return sum(7.9 if character.isupper() or character in "mwMW%" else 5.8 for character in content)
 
 
 def shortened(content: str, pixels: float) -> str:

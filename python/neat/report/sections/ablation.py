@@ -29,15 +29,32 @@ def ablation(runs: Sequence[Record], file: Path | None) -> Section:
 
 def _bars(file: Path) -> Iterator[Block]:
     metric, arms = read_arms(file)
+    first = next(iter(arms))
+    base = statistics.fmean(arms[first])
     bars, rows = [], []
     for name, values in arms.items():
-        mean = statistics.fmean(values)
-        error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
-        bars.append(Bar(name, mean, 0, error))
-        rows.append([name, number(mean), "one run" if error is None else number(error), number(len(values))])
-    title = f"{metric} by arm, with standard errors where an arm has several runs"
-    yield Figure(BarPlot("ablation", title, bars, metric, horizontal=True), wide=True)
-    yield Table(("arm", metric, "standard error", "runs"), rows, frozenset({1, 2, 3}), f"From {file.name}")
+        mean, error = statistics.fmean(values), _error(values)
+        bars.append(Bar(name, mean - base, 6 if name == first else 0, error))
+        rows.append(
+            [
+                name,
+                number(mean),
+                number(mean - base),
+                "one run" if error is None else number(error),
+                number(len(values)),
+            ]
+        )
+    title = f"{metric} of each arm minus that of {first}"
+    caption = "The lines are standard errors of the arm, where it has several runs."
+    yield Figure(
+        BarPlot("ablation", title, bars, f"difference in {metric}", horizontal=True), wide=True, caption=caption
+    )
+    columns = ("arm", metric, f"minus {first}", "standard error", "runs")
+    yield Table(columns, rows, frozenset({1, 2, 3, 4}), f"From {file.name}")
+
+
+def _error(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
 
 
 def read_arms(file: Path) -> tuple[str, dict[str, list[float]]]:

@@ -13,7 +13,7 @@ def optimisation(runs: Sequence[Record]) -> Section:
     """Curves over all runs, then the events of each."""
     blocks: list[Block] = []
     for key, name, title, unit, log in (
-        ("optim/lr", "learning-rate", "Learning rate", "of optim.lr's group", False),
+        ("optim/lr", "learning-rate", "Learning rate", "optim.lr × schedule", False),
         ("optim/grad_norm", "gradient-norm", "Gradient norm, before clipping", "norm", True),
         ("train/window", "window", "Positions per row", "positions", False),
     ):

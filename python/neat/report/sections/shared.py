@@ -10,10 +10,10 @@ from neat.report.gather import Kept, Row
 from neat.report.plot import Line, LinePlot, Style
 from neat.report.record import Record
 from neat.report.scale import number
-from neat.report.series import Series, is_number, smoothed
+from neat.report.series import Series, is_number, is_rough, smoothed
 
-ROUGH = 60
-"""Points above which a curve is shown faintly, behind its smoothed form."""
+MOST_ROWS = 24
+"""Rows of events that a table shows: the first and the last ones."""
 
 
 def measured(value: float | None, form: Callable[[float], str] = number) -> str:
@@ -45,7 +45,10 @@ def rows_table(kept: Kept, columns: Sequence[tuple[str, str]], caption: str = ""
         index for index, (_, key) in enumerate(used) if any(is_number(row.get(key)) for row in rows) and key != "time"
     )
     cells = [[_row_cell(row, key) for _, key in used] for row in rows]
-    return Table([name for name, _ in used], cells, numeric, caption, kept.left_out)
+    hidden = max(0, len(cells) - MOST_ROWS)
+    if hidden:
+        cells[MOST_ROWS // 2 : len(cells) - MOST_ROWS // 2] = [["…"] * len(used)]
+    return Table([name for name, _ in used], cells, numeric, caption, kept.left_out + hidden)
 
 
 def _row_cell(row: Row, key: str) -> str:
@@ -85,15 +88,11 @@ def curves(
 
 
 def curve(series: Series, name: str, colour: int, *, style: Style = "line") -> list[Line]:
-    """A curve; a long one as its faint outline with its smoothed course before it."""
+    """A curve; a rough one as its faint outline with its smoothed course before it."""
     points = series.points()
-    if style != "line" or len(points) <= ROUGH:
+    if style != "line" or not is_rough(points):
         return [Line(name, points, colour, style)]
-    trend = series.trend()
-    return [
-        Line("", points, colour, "faint"),
-        Line(name, smoothed(trend, max(5, len(trend) // 40)), colour),
-    ]
+    return [Line("", points, colour, "faint"), Line(name, smoothed(series.trend()), colour)]
 
 
 def figure(
