@@ -118,10 +118,11 @@ class Lanes:
         if len(spans) > self._most:
             self._resolution = max(2 * self._resolution, self.end / self._most)
             for state, found in self._spans.items():
-                self._spans[state] = _joined(found, self._resolution)
+                self._spans[state] = joined(found, self._resolution)
 
 
-def _joined(spans: Sequence[tuple[float, float]], gap: float) -> list[tuple[float, float]]:
+def joined(spans: Sequence[tuple[float, float]], gap: float) -> list[tuple[float, float]]:
+    """Spans in their order, those at most `gap` apart as one."""
     result: list[tuple[float, float]] = []
     for start, end in spans:
         if result and start - result[-1][1] <= gap:

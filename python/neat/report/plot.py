@@ -6,7 +6,7 @@ Colours are numbers from 0 to 7: places in a palette that people with any colour
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +17,11 @@ Style = Literal["line", "faint", "dashed", "dots"]
 
 Sign = Literal["accepted", "refused", "rollback", "event"]
 """What happened at a place: drawn as a triangle, a cross, a square or a tick."""
+
+SIGN_NAMES: Mapping[Sign, str] = {
+    "accepted": "jump accepted", "refused": "jump refused", "rollback": "rollback", "event": "event",
+}  # fmt: skip
+"""What the signs mean, as lanes are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class LanePlot:
-    """States over steps, one lane each, and what happened, on a lane of its own below."""
+    """States over steps, one lane each; below, a lane for each kind of thing that happened."""
 
     name: str
     title: str

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from neat.errors import UsageError
-from neat.report.plot import BarPlot, HeatPlot, LanePlot, LinePlot, Mark, Plot
+from neat.report.plot import SIGN_NAMES, BarPlot, HeatPlot, LanePlot, LinePlot, Mark, Plot
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a7f87", "#1c1f23")
 _SIGNS = {
@@ -42,7 +43,7 @@ def draw(plot: Plot, path: Path) -> None:
     height = max(3.2, 0.28 * rows + 1.2)
     figure = _figure()(figsize=(7.2, height), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(_literal(plot.title), loc="left", fontsize=11, fontweight="semibold")
+    axes.set_title(_literal(plot.title), loc="left", fontsize=11, fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=8)
     match plot:
@@ -55,7 +56,10 @@ def draw(plot: Plot, path: Path) -> None:
         case LanePlot():
             _lanes(plot, axes)
     try:
-        figure.savefig(path, metadata={"Software": None})
+        with warnings.catch_warnings():
+            # A letter that the font lacks is drawn as a box; the numbers stand beside it.
+            warnings.simplefilter("ignore", UserWarning)
+            figure.savefig(path, metadata={"Software": None})
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}", hint="choose another --out") from error
 
@@ -128,9 +132,10 @@ def _bars(plot: BarPlot, axes: Any) -> None:
 def _heat(plot: HeatPlot, axes: Any, figure: Any) -> None:
     from matplotlib.colors import LogNorm
 
-    cells = [[float("nan") if value is None or value <= 0 else value for value in row] for row in plot.values]
-    found = [value for row in cells for value in row if value > 0]
-    norm = LogNorm(min(found), max(found) * 1.001) if found else None
+    found = [value for row in plot.values for value in row if value is not None and value > 0]
+    least = min(found, default=1.0)
+    cells = [[float("nan") if value is None else max(value, least) for value in row] for row in plot.values]
+    norm = LogNorm(least, max(found) * 1.001) if found else None
     image = axes.imshow(cells, aspect="auto", cmap="cividis", norm=norm, interpolation="nearest")
     axes.set_yticks(range(len(plot.rows)), [_literal(row) for row in plot.rows])
     every = max(1, len(plot.places) // 8)
@@ -142,12 +147,17 @@ def _heat(plot: HeatPlot, axes: Any, figure: Any) -> None:
 
 def _lanes(plot: LanePlot, axes: Any) -> None:
     for index, lane in enumerate(plot.lanes):
-        least = 0.001 * plot.end
+        least = 0.003 * plot.end
         spans = [(start, max(end - start, least)) for start, end in lane.spans]
         axes.broken_barh(spans, (index - 0.4, 0.8), facecolors=COLOURS[lane.colour])
-    axes.set_yticks(range(len(plot.lanes)), [_literal(lane.name) for lane in plot.lanes])
-    axes.set_ylim(len(plot.lanes) - (0.0 if plot.marks else 0.5), -0.5)
+    signs = list(dict.fromkeys(mark.sign for mark in plot.marks))
+    names = [*(lane.name for lane in plot.lanes), *(SIGN_NAMES[sign] for sign in signs)]
+    axes.set_yticks(range(len(names)), [_literal(name) for name in names])
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(0, plot.end or 1)
     for mark in plot.marks:
-        _mark(mark, axes, 0.05)
+        shape, colour = _SIGNS[mark.sign]
+        axes.plot(
+            [mark.x], [len(plot.lanes) + signs.index(mark.sign)], shape, color=colour, markersize=5, clip_on=False
+        )
     axes.set_xlabel(_literal(plot.x_label), fontsize=9)

@@ -20,6 +20,7 @@ from neat.events.lock import is_held
 from neat.events.rundir import RunPaths, read_config, read_record
 from neat.events.schema import TYPES, Event
 from neat.report.gather import MAX_WORDS, Amounts, Kept, Lanes, Row, clipped, listed
+from neat.report.plot import Sign
 from neat.report.series import Series, is_number
 from neat.report.source import Course, open_paths
 
@@ -39,13 +40,18 @@ TABLES = ("grad_norm/layer", "grad_norm/component", "time/share", "patch/lengths
 """Keys of `components` events that hold amounts by name."""
 
 
+SIGNS: tuple[Sign, ...] = ("accepted", "refused", "rollback")
+"""What is marked on the timeline: jumps and rollbacks."""
+
+
 @dataclass(slots=True)
 class Record:
     """One run. Everything but the facts of the directory is filled by `take`, event by event.
 
     `label` names it among others. `series` are metrics by (type of event, key), over steps; those of `system` are over
     hours in which the run was alive. `rows` are events by type. `amounts` are tables of `components` by key. `counts`
-    are events by type, and `unknown` those of types that this program does not know.
+    are events by type, and `unknown` those of types that this program does not know. `marks` are places of jumps and
+    rollbacks, thinned out.
     """
 
     paths: RunPaths
@@ -64,6 +70,7 @@ class Record:
     lanes: Lanes = field(default_factory=Lanes)
     refusals: Counter[str] = field(default_factory=Counter)
     jumps: Counter[bool] = field(default_factory=Counter)
+    marks: dict[Sign, Series] = field(default_factory=lambda: {sign: Series(_MARKS) for sign in SIGNS})
     forecasts: dict[int, list[Series]] = field(default_factory=dict)
     dynamics: Row = field(default_factory=dict)
     parameters: dict[str, float | None] = field(default_factory=dict)
@@ -101,8 +108,8 @@ class Record:
                 self.names |= clipped({k: v for k, v in event.data.items() if k.endswith("/name")}, MAX_WORDS)
             case "phase":
                 self._phase(event)
-            case "jump":
-                self.jumps[event.data.get("accepted") is True] += 1
+            case "jump" | "rollback":
+                self._mark(event)
             case "dynamics":
                 self._dynamics(event)
 
@@ -129,9 +136,14 @@ class Record:
         self.step = max(self.step, event.step) if event.type != "resume" else event.step
 
     def _numbers(self, event: Event, place: float) -> None:
+        kind, known = event.type, self.series
         for key, value in event.data.items():
             if is_number(value):
-                self._add(event.type, key, place, value)
+                series = known.get((kind, key))
+                if series is None:
+                    self._add(kind, key, place, value)
+                else:
+                    series.add(place, value)
 
     def _add(self, kind: str, key: str, place: float, value: float) -> None:
         series = self.series.get((kind, key))
@@ -147,6 +159,14 @@ class Record:
         if isinstance(phase, str) and not self.counts["phase"]:
             self.lanes.enter(phase[:40], event.step)
         self.lanes.reach(event.step)
+
+    def _mark(self, event: Event) -> None:
+        sign: Sign = "rollback"
+        if event.type == "jump":
+            accepted = event.data.get("accepted") is True
+            self.jumps[accepted] += 1
+            sign = "accepted" if accepted else "refused"
+        self.marks[sign].add(event.step, 0.0)
 
     def _components(self, event: Event) -> None:
         for name, amounts in self.amounts.items():
@@ -186,6 +206,7 @@ class Record:
 
 
 _EMPTY = Series()
+_MARKS = 60
 _MEASURED = frozenset({"step", "eval", "components", "jump", "correct", "rollback", "dynamics"})
 _SAMPLE_WORDS = 4000
 _MAX_REASONS = 60

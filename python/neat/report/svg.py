@@ -63,7 +63,7 @@ def _height(plot: Plot, width: int) -> int:
         case HeatPlot():
             return 74 + max(9, min(18, 420 // max(1, len(plot.rows)))) * len(plot.rows)
         case LanePlot():
-            return 62 + 26 * (len(plot.lanes) + (1 if plot.marks else 0))
+            return 42 + 26 * (len(plot.lanes) + len({mark.sign for mark in plot.marks}))
     return round(min(340, max(230, 0.42 * width)))
 
 
@@ -75,7 +75,7 @@ def _lines(plot: LinePlot, frame: Frame) -> Iterator[str]:
     yield from frame.ground(horizontal, plot.x_label)
 
     def places(points: Sequence[Point]) -> list[Point]:
-        kept = decimated(points, max(50, frame.inner_width // 2))
+        kept = decimated(points, max(50, frame.inner_width // 3))
         return [(frame.x(horizontal.place(x)), frame.y(vertical.place(y))) for x, y in kept]
 
     for band in plot.bands:
@@ -128,15 +128,15 @@ def _curve(line: Line, places: list[Point]) -> Iterator[str]:
     kind = "" if line.style == "line" else f" {line.style}"
     if len(places) > 1:
         yield f'<path class="l s{line.colour}{kind}" d="{path(places)}"/>'
-    if line.style == "dots" or len(places) == 1:
-        radius = 2.6 if len(places) <= _FEW else 1.4
+    if (line.style == "dots" and len(places) <= _FEW) or len(places) == 1:
+        radius = 2.6 if len(places) <= _FEW / 2 else 1.8
         arcs = f"a{radius} {radius} 0 1 0 {2 * radius} 0a{radius} {radius} 0 1 0 -{2 * radius} 0Z"
         dots = "".join(f"M{x - radius:.1f} {y:.1f}{arcs}" for x, y in places)
         yield f'<path class="f{line.colour}" d="{dots}"/>'
 
 
-_FEW = 120
-"""Places above which the dots of a curve become small."""
+_FEW = 160
+"""Places above which a curve of dots is a line only."""
 
 
 def _hover(plot: LinePlot, lines: Sequence[Line], horizontal: Axis, frame: Frame) -> Iterator[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from neat.report.plot import Bar, BarPlot, HeatPlot, LanePlot
+from neat.report.gather import joined
+from neat.report.plot import SIGN_NAMES, Bar, BarPlot, HeatPlot, LanePlot
 from neat.report.scale import Axis, axis, number, short
-from neat.report.svg_frame import Frame, legend, rectangle, shortened, sign, tenth, text, text_width
+from neat.report.svg_frame import Frame, rectangle, shortened, sign, tenth, text, text_width
 
 BAR_HEIGHT = 22
 """Pixels of a horizontal bar and the gap to the next."""
@@ -111,20 +112,22 @@ def shade(share: float) -> str:
 
 
 def lanes(plot: LanePlot, frame: Frame) -> Iterator[str]:
-    """States from step to step, and what happened on a line of its own."""
-    yield from legend([(kind, kind, 0) for kind in dict.fromkeys(mark.sign for mark in plot.marks)], frame)
-    frame.top -= 14
-    frame.left = round(max((text_width(lane.name) for lane in plot.lanes), default=28) + 18)
+    """States from step to step, and what happened, each kind on a lane of its own."""
+    signs = list(dict.fromkeys(mark.sign for mark in plot.marks))
+    names = [*(lane.name for lane in plot.lanes), *(SIGN_NAMES[sign] for sign in signs)]
+    frame.left = round(max((text_width(name) for name in names), default=28) + 16)
     horizontal = axis((0.0, plot.end), ticks=max(3, frame.inner_width // 90), tight=True)
-    height = frame.inner_height / max(1, len(plot.lanes) + (1 if plot.marks else 0))
+    height = frame.inner_height / max(1, len(names))
+    for index, name in enumerate(names):
+        yield text(frame.left - 8, frame.top + (index + 0.5) * height, name, anchor="end", kind="key")
     for index, lane in enumerate(plot.lanes):
         y = frame.top + index * height
-        yield text(frame.left - 8, y + height / 2, lane.name, anchor="end", kind="key")
         yield rectangle(frame.left, y + 3, frame.inner_width, height - 6, 'class="miss"')
-        for start, end in lane.spans:
+        for start, end in joined(lane.spans, plot.end / max(1, frame.inner_width)):
             x, right = frame.x(horizontal.place(start)), frame.x(horizontal.place(end))
             told = f"{lane.name}: steps {start:,.0f} to {end:,.0f}"
             yield rectangle(x, y + 3, max(2.0, right - x), height - 6, f'class="f{lane.colour}"', told)
     for mark in plot.marks:
-        yield sign(mark.sign, frame.x(horizontal.place(mark.x)), frame.bottom - height / 2, mark.label)
+        y = frame.top + (len(plot.lanes) + signs.index(mark.sign) + 0.5) * height
+        yield sign(mark.sign, frame.x(horizontal.place(mark.x)), y, mark.label)
     yield from frame.ground(horizontal, plot.x_label)

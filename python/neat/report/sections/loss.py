@@ -101,7 +101,9 @@ def _milestones(run: Record, _: str) -> Iterator[Block]:
     held_out = run.metric("eval", "eval/bpb").points()
     if not trend:
         return
-    places = sorted({_nearest(trend, max(1.0, share * trend[-1][0])) for share in SHARES})
+    series = run.metric("step", "train/loss")
+    trend = [series.first, *trend[1:-1], series.last] if len(trend) > 1 else trend
+    places = sorted({_nearest(trend, share * trend[-1][0]) for share in SHARES})
     rows = []
     for index in places:
         step, nats = trend[index]
@@ -114,7 +116,7 @@ def _milestones(run: Record, _: str) -> Iterator[Block]:
     columns = ("step", "nats per byte", "bits per byte", "of ln 256", "held out, last before")
     caption = (
         "The way down. A guess that knows nothing has ln 256 = 5.545 nats, 8 bits per byte, where training begins. "
-        "In a long run a row is the mean of the reported steps around it."
+        "In a long run a row between the first and the last is the mean of the reported steps around it."
     )
     yield Table(columns, rows, frozenset(range(5)), caption)
 

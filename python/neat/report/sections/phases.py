@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from neat.report.document import Absent, Block, Figure, Paragraph, Section, Table
 from neat.report.export import PHASES
-from neat.report.plot import Lane, LanePlot, Level, Line, LinePlot, Mark, Sign
+from neat.report.plot import Lane, LanePlot, Level, Line, LinePlot, Mark
 from neat.report.record import Record
 from neat.report.scale import number
 from neat.report.sections.shared import cell, curve, per_run, rows_table
-from neat.report.series import is_number
 
 _COLOURS = {"WARMUP": 6, "FULL": 0, "PREDICT": 4, "CORRECT": 2}
 _LEDGER = (
@@ -41,18 +40,17 @@ def _phases(run: Record, prefix: str) -> Iterator[Block]:
 
 
 def _marks(run: Record) -> list[Mark]:
+    """Jumps and rollbacks; where a report keeps their events, with the reasons."""
+    reasons = {("rollback", row["step"]): row.get("reason") for row in run.rows["rollback"]}
+    reasons |= {("jump", row["step"]): row.get("reason") for row in run.rows["jump"]}
     marks = []
-    for row in run.rows["jump"]:
-        sign: Sign = "accepted" if row.get("accepted") is True else "refused"
-        marks.append(Mark(_step(row), sign, f"jump {sign} at step {row['step']}: {cell(row.get('reason'))}"))
-    told = "rollback at step {}: {}"
-    rollbacks = run.rows["rollback"]
-    return marks + [Mark(_step(r), "rollback", told.format(r["step"], cell(r.get("reason")))) for r in rollbacks]
-
-
-def _step(row: dict[str, object]) -> float:
-    step = row["step"]
-    return float(step) if is_number(step) else 0.0
+    for sign, series in run.marks.items():
+        kind = "rollback" if sign == "rollback" else "jump"
+        for step, _ in series.points():
+            reason = reasons.get((kind, int(step)))
+            name = kind if kind == sign else f"{kind} {sign}"
+            marks.append(Mark(step, sign, f"{name} at step {step:,.0f}" + (f": {cell(reason)}" if reason else "")))
+    return marks
 
 
 def _shares(run: Record) -> Table:
