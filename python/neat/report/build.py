@@ -11,6 +11,7 @@ from neat.errors import UsageError
 from neat.report import html, markdown
 from neat.report.document import Report
 from neat.report.plot import Plot
+from neat.report.png import draw, require
 from neat.report.record import Record, read_run
 from neat.report.sections.ablation import ablation
 from neat.report.sections.components import components
@@ -94,6 +95,8 @@ def write(report: Report, where: Target, plot_formats: Sequence[str] = ()) -> li
     Raises:
         UsageError: A file cannot be written; matplotlib is missing for PNG.
     """
+    if "png" in plot_formats:
+        require()
     plots = [path for form in plot_formats for path in _write_plots(report.plots, where.folder / "plots", form)]
     # Where there are both, Markdown shows the sharper ones.
     links = {path.stem: f"plots/{path.name}" for path in sorted(plots, key=lambda path: path.suffix)}
@@ -104,15 +107,9 @@ def write(report: Report, where: Target, plot_formats: Sequence[str] = ()) -> li
 
 def _write_plots(plots: Sequence[Plot], folder: Path, form: str) -> list[Path]:
     paths = []
-    if form == "png":
-        from neat.report.png import require
-
-        require()
     for plot in plots:
         path = folder / f"{plot.name}.{form}"
         if form == "png":
-            from neat.report.png import draw
-
             _make(path.parent)
             draw(plot, path)
         else:

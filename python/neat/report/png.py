@@ -153,7 +153,7 @@ def _lanes(plot: LanePlot, axes: Any) -> None:
     signs = list(dict.fromkeys(mark.sign for mark in plot.marks))
     names = [*(lane.name for lane in plot.lanes), *(SIGN_NAMES[sign] for sign in signs)]
     axes.set_yticks(range(len(names)), [_literal(name) for name in names])
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(names)) - 0.5, -0.5)
     axes.set_xlim(0, plot.end or 1)
     for mark in plot.marks:
         shape, colour = _SIGNS[mark.sign]

@@ -67,7 +67,7 @@ def _ends(found: Sequence[Bar]) -> list[float]:
 def heat(plot: HeatPlot, frame: Frame) -> Iterator[str]:
     """Cells coloured by amount, with a key of the colours below."""
     labels = [shortened(row, 0.36 * frame.width) for row in plot.rows]
-    frame.left = round(max((text_width(label) for label in labels), default=0) + 12)
+    frame.left = round(min(0.45 * frame.width, max((text_width(label) for label in labels), default=0) + 12))
     frame.bottom = frame.height - 62
     found = [value for row in plot.values for value in row if value is not None and value > 0]
     low, high = (min(found), max(found)) if found else (1.0, 10.0)
@@ -115,6 +115,7 @@ def lanes(plot: LanePlot, frame: Frame) -> Iterator[str]:
     """States from step to step, and what happened, each kind on a lane of its own."""
     signs = list(dict.fromkeys(mark.sign for mark in plot.marks))
     names = [*(lane.name for lane in plot.lanes), *(SIGN_NAMES[sign] for sign in signs)]
+    names = [shortened(name, 0.36 * frame.width) for name in names]
     frame.left = round(max((text_width(name) for name in names), default=28) + 16)
     horizontal = axis((0.0, plot.end), ticks=max(3, frame.inner_width // 90), tight=True)
     height = frame.inner_height / max(1, len(names))

@@ -65,7 +65,9 @@ Anchor = Literal["start", "middle", "end"]
 
 
 def text(x: float, y: float, content: str, *, anchor: Anchor = "start", kind: str = "") -> str:
-    """Escaped text whose middle is at the height `y`."""
+    """Escaped text whose middle is at the height `y`; nothing for no text."""
+    if not content:
+        return ""
     words = f' class="{kind}"' if kind else ""
     words += f' text-anchor="{anchor}"' if anchor != "start" else ""
     return f'<text x="{tenth(x)}" y="{tenth(y)}" dy=".32em"{words}>{escaped(content)}</text>'
@@ -87,6 +89,7 @@ def legend(keys: Sequence[tuple[str, str, int]], frame: Frame) -> Iterator[str]:
     """Names with the look of what they name (name, style, colour), in rows above the inner area, which moves down."""
     x, y = frame.left, frame.top + 6
     for name, kind, colour in keys:
+        name = shortened(name, frame.inner_width - 36)
         width = 36 + round(text_width(name))
         if x + width > frame.right and x > frame.left:
             x, y = frame.left, y + _KEY_HEIGHT
@@ -149,5 +152,7 @@ def text_width(content: str) -> float:
 
 def shortened(content: str, pixels: float) -> str:
     """The text, cut to about `pixels`."""
-    most = max(2, int(pixels / text_width("x")))
-    return content if len(content) <= most else content[: most - 1] + "…"
+    if text_width(content) <= pixels:
+        return content
+    most = max(2, int(pixels / text_width("X")))
+    return content[: most - 1] + "…"
