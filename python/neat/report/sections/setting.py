@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from neat.config.compare import difference
+from neat.config.compare import difference, value_of
 from neat.config.show import dump_toml, toml_value
 from neat.report.document import Absent, Block, Listing, Section, Table
 from neat.report.gather import Row
@@ -30,8 +30,6 @@ def _between(runs: Sequence[Record]) -> Iterator[Block]:
     keys = dict.fromkeys(key for config in known for key, _, _ in difference(first, config))
     if not keys:
         return
-    from neat.config.compare import value_of
-
     rows = [
         [key, *(toml_value(value_of(config, key)) if config else "not readable" for config in configs)] for key in keys
     ]
@@ -57,7 +55,8 @@ def _environment(run: Record, _: str) -> Iterator[Block]:
     facts, begun = run.facts, run.last_row("run")
     if not facts:
         yield Absent("versions and machine", "run.json is missing or damaged")
-    rows = [(name, cell(value)) for name, value in _facts(facts, begun) if value not in (None, "", [], {})]
+    found = [*_facts(facts, begun), ("last writer", _writer(run.holder))]
+    rows = [(name, cell(value)) for name, value in found if value not in (None, "", [], {})]
     yield Table(("", ""), rows)
     yield from _optimizers(begun)
     attempts = [("begun", "time"), ("at step", "step"), ("neat", "neat"), ("torch", "torch"), ("device", "device")]
@@ -96,6 +95,15 @@ def _facts(facts: Row, begun: Row) -> Iterator[tuple[str, object]]:
     ):
         yield name, begun.get(key)
     yield "patcher", _json(begun.get("patcher"))
+
+
+def _writer(holder: Row) -> str | None:
+    """Who held the lock last."""
+    if not holder:
+        return None
+    start = holder.get("start")
+    since = f", from {moment(start)}" if is_number(start) else ""
+    return f"process {cell(holder.get('pid'))} on {cell(holder.get('host'))[:100]}{since}"
 
 
 def _json(value: object) -> object:
