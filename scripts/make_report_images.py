@@ -15,7 +15,10 @@ from neat.report.build import compose, read_runs
 from neat.report.svg import render as draw
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-WANTED = ("loss", "phases", "credit", "throughput", "gradients", "patch-lengths", "halting", "memory", "time-share", "ablation")
+WANTED = (
+    "loss", "phases", "credit", "throughput", "gradients", "patch-lengths", "halting", "memory", "time-share",
+    "ablation",
+)  # fmt: skip
 WIDTH = 760
 
 

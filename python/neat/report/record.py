@@ -49,9 +49,9 @@ class Record:
     """One run. Everything but the facts of the directory is filled by `take`, event by event.
 
     `label` names it among others. `series` are metrics by (type of event, key), over steps; those of `system` are over
-    hours in which the run was alive. `rows` are events by type. `amounts` are tables of `components` by key. `counts`
-    are events by type, and `unknown` those of types that this program does not know. `marks` are places of jumps and
-    rollbacks, thinned out.
+    hours in which the run was alive. `rows` are events by type, `amounts` tables of `components` by key, `counts`
+    numbers of events by type; `unknown` counts those whose type or step this program knows nothing of. `marks` are
+    places of jumps and rollbacks, thinned out.
     """
 
     paths: RunPaths
@@ -88,10 +88,10 @@ class Record:
 
     def take(self, event: Event) -> None:
         """Takes the next event of the course of the run."""
-        self._pass_time(event)
-        if event.type not in TYPES:
+        if event.type not in TYPES or abs(event.step) > _MOST_STEPS:
             self.unknown += 1
             return
+        self._pass_time(event)
         self.counts[event.type] += 1
         if event.type in ROWS:
             data = clipped(event.data, _SAMPLE_WORDS if event.type == "sample" else MAX_WORDS)
@@ -207,6 +207,7 @@ class Record:
 
 _EMPTY = Series()
 _MARKS = 60
+_MOST_STEPS = 2**53
 _MEASURED = frozenset({"step", "eval", "components", "jump", "correct", "rollback", "dynamics"})
 _SAMPLE_WORDS = 4000
 _MAX_REASONS = 60

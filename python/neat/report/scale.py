@@ -22,8 +22,8 @@ class Axis:
     def place(self, value: float) -> float:
         """Share of the axis before `value`: 0 at `low`, 1 at `high`, no less and no more."""
         if self.log:
-            value = max(value, self.low)
-            share = math.log(value / self.low) / math.log(self.high / self.low)
+            low, high = math.log(self.low), math.log(self.high)
+            share = (math.log(max(value, self.low)) - low) / (high - low)
         else:
             share = (value - self.low) / (self.high - self.low)
         return min(1.0, max(0.0, share))
@@ -43,10 +43,10 @@ def axis(
     """
     found = [*values, *((0.0,) if zero else ())]
     low, high = (min(found), max(found)) if found else (0.0, 1.0)
-    if log and low > 0.0:
+    if log and low > _LEAST:
         return _logarithmic(low, high, ticks)
-    if high - low <= 1e-12 * max(abs(low), abs(high)):
-        room = 0.5 * abs(low) or 0.5
+    if high - low <= max(_LEAST, 1e-12 * max(abs(low), abs(high))):
+        room = 0.5 * abs(low) if abs(low) > _LEAST else 0.5
         low, high = (low, low + 2 * room) if zero and low == 0 else (low - room, high + room)
     step = _round_step((high - low) / max(1, ticks))
     if not tight:
@@ -134,5 +134,6 @@ def duration(seconds: float) -> str:
 
 
 _ROOM = 0.05
+_LEAST = 1e-290
 _WHOLE = 10_000.0
 _SMALL = 1e-3

@@ -7,7 +7,6 @@ neighbours are merged. A line through what is kept has the outline of the line t
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import TypeGuard
@@ -181,9 +180,9 @@ _ROUGH = 4.0
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether a value of an event is a finite number (not a truth value)."""
+    """Whether a value of an event is a number (not a truth value) that sums and differences cannot make infinite."""
     return type(value) in _NUMBERS and -_MOST <= value <= _MOST  # type: ignore[operator]
 
 
 _NUMBERS = (float, int)
-_MOST = sys.float_info.max
+_MOST = 1e290

@@ -89,8 +89,8 @@ def legend(keys: Sequence[tuple[str, str, int]], frame: Frame) -> Iterator[str]:
     """Names with the look of what they name (name, style, colour), in rows above the inner area, which moves down."""
     x, y = frame.left, frame.top + 6
     for name, kind, colour in keys:
-        name = shortened(name, frame.inner_width - 36)
-        width = 36 + round(text_width(name))
+        name = shortened(name, frame.inner_width - 40)
+        width = 40 + round(text_width(name))
         if x + width > frame.right and x > frame.left:
             x, y = frame.left, y + _KEY_HEIGHT
         yield _sample(kind, colour, x, y)

@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import re
+import tracemalloc
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from support.recorded import HOSTILE, append, steps, write_run
+from support.recorded import HOSTILE, Entry, append, steps, write_run
 
 from neat.cli import main
 from neat.errors import DataError, UsageError
@@ -18,7 +20,7 @@ from neat.events.lock import RunLock
 from neat.events.reader import effective, read_events
 from neat.report.build import compose, read_runs, target, write
 from neat.report.csvfile import write_csv
-from neat.report.document import NOT_MEASURED, Absent, Facts, Figure, Report, Table
+from neat.report.document import NOT_MEASURED, Absent, Facts, Report, Table
 from neat.report.html import page
 from neat.report.markdown import markdown
 from neat.report.sections.ablation import read_arms
@@ -356,15 +358,34 @@ def test_mistakes_are_answered(
     assert "Traceback" not in told
 
 
-def test_figures_stay_few_and_the_page_small_however_long_the_run(tmp_path: Path) -> None:
-    entries = []
-    for step in range(1, 6001):
-        entries.append(
-            ("step", step, {"train/bpb": 2 + step % 7, "train/loss": 1.0, "optim/lr": 0.1, "train/phase": "FULL"})
-        )
-        entries.append(("phase", step, {"from": "FULL", "to": "PREDICT" if step % 2 else "FULL", "accepted": True}))
-        entries.append(("jump", step, {"accepted": step % 3 == 0, "reason": f"reason {step}"}))
-        entries.append(("alert", step, {"severity": "warning", "message": f"alert {step}"}))
-    report = report_of(write_run(tmp_path / "run", entries))
-    assert len([b for s in report.sections for b in s.blocks if isinstance(b, Figure)]) < 12
-    assert len("".join(page(report))) < 500_000
+def crowded(count: int) -> Iterator[Entry]:
+    """Steps at each of which everything happens."""
+    for step in range(1, count + 1):
+        metrics = {f"group/metric_{index}": step % (7 + index) for index in range(6)}
+        yield "step", step, {"train/bpb": 2 + step % 7, "train/loss": 1.0, "train/phase": "FULL", **metrics}
+        yield "phase", step, {"from": "FULL", "to": "PREDICT" if step % 2 else "FULL", "accepted": True}
+        yield "phase", step, {"from": "FULL", "to": "PREDICT", "accepted": False, "reason": f"reason {step}"}
+        yield "jump", step, {"accepted": step % 3 == 0, "reason": f"reason {step}"}
+        yield "components", step, {"patch/lengths": {"3": 4}, "grad_norm/layer": {f"latent.layers.{step}": 1.0}}
+        yield "alert", step, {"severity": "warning", "message": f"alert {step}"}
+
+
+def test_the_page_stays_small_however_long_the_run(tmp_path: Path) -> None:
+    report = report_of(write_run(tmp_path / "run", crowded(4000)))
+    assert len(report.plots) < 12
+    assert len("".join(page(report))) < 700_000
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        run = write_run(tmp_path / str(count), crowded(count))
+        tracemalloc.start()
+        try:
+            read_runs([run])
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    # By 2500 steps every curve has all its columns, and the reader holds a whole piece of the file.
+    assert peak(6000) < 1.15 * peak(2500)

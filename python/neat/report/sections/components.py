@@ -144,7 +144,7 @@ def _memory(run: Record, prefix: str) -> Iterator[Block]:
     yield from figure([run], "components", named, f"{prefix}memory", "Memory: shares and rates", "", zero=True)
     for key in [key for key in keys if key not in shares][:6]:
         title = f"Memory: {key.removeprefix('memory/').replace('_', ' ')}"
-        yield from figure([run], "components", [(key, "")], f"{prefix}{key.replace('/', '-')}", title, "")
+        yield from figure([run], "components", [(key, "")], f"{prefix}{_file(key)}", title, "")
 
 
 _SHARE = 1.5

@@ -88,7 +88,7 @@ def _metrics(run: Record, _: str) -> Iterator[Block]:
     told = [f"{run.read:,} events in the file"]
     for amount, words in (
         (run.superseded, "superseded by a resume and left out"),
-        (run.unknown, "of types that this program does not know"),
+        (run.unknown, "of a type or with a step that this program knows nothing of"),
         (run.bad_lines, "lines that are no event (damaged, or of another version)"),
     ):
         told.append(f"{amount:,} {words}")

@@ -8,6 +8,7 @@ from neat.report.document import NOT_MEASURED, Block, Facts, Section, Table
 from neat.report.record import Record
 from neat.report.scale import binary, duration, number, short
 from neat.report.sections.shared import measured, moment
+from neat.report.series import is_number
 
 
 def overview(runs: Sequence[Record]) -> Section:
@@ -56,7 +57,7 @@ def figures(run: Record) -> list[tuple[str, str]]:
         ("GPU utilisation, mean", _over_gpus(run, "utilisation", "mean", lambda value: f"{value:.0f} %")),
         ("GPU memory, most", _over_gpus(run, "memory_used_bytes", "most", binary)),
         ("process memory, most", _most(run, "host/process_bytes", binary)),
-        ("parameters", short(facts["parameters"]) if isinstance(facts.get("parameters"), int) else NOT_MEASURED),  # type: ignore[arg-type]
+        ("parameters", short(facts["parameters"]) if is_number(facts.get("parameters")) else NOT_MEASURED),  # type: ignore[arg-type]
         ("device", str(facts.get("device", NOT_MEASURED))),
         ("backward passes", measured(run.final("step", "perf/backward_passes"), lambda value: number(int(value)))),
         ("jumps taken, refused", f"{run.jumps[True]:,}, {run.jumps[False]:,}" if run.jumps else NOT_MEASURED),
