@@ -13,7 +13,7 @@ HEAVY = ("torch", "numpy", "neat._native", "rich", "textual", "huggingface_hub")
 COMMANDS = [
     [], ["train"], ["eval"], ["generate"], ["plan"], ["data"], ["data", "inspect"], ["data", "stats"],
     ["data", "entropy-model"], ["data", "world"], ["data", "codec"], ["data", "encode"], ["profile"],
-    ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"], ["tune"], ["credit"],
+    ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"], ["tune"], ["credit"], ["report"],
 ]  # fmt: skip
 
 PROBE = """
@@ -48,7 +48,9 @@ def test_what_needs_no_network_loads_none(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["neat", "neat.errors", "neat.config", "neat.events.reader", "neat.events.rundir"])
+@pytest.mark.parametrize(
+    "module", ["neat", "neat.errors", "neat.config", "neat.events.reader", "neat.events.rundir", "neat.report.build"]
+)
 def test_light_modules_stay_light(module: str) -> None:
     done = loaded_by(
         f"import sys, {module}\nloaded = sorted(set(sys.modules) & {{heavy!r}})\nassert not loaded, loaded"

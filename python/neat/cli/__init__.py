@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train a model, or go on with a run",
     "eval": "bits per byte of a trained model on text, and tasks",
     "generate": "write text with a trained model",
+    "report": "a page about a run, or several compared",
     "profile": "where the time of a training step goes",
     "plan": "what a configuration will need, without training",
     "tune": "choose learning rates, momentum and batch by short branches",

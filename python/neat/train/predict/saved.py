@@ -75,11 +75,8 @@ def load(
     state = values["state"]
     predictor.state = State(Phase(state["phase"]), state["since"], state["tried"])
     predictor.ledger, predictor.factors = Ledger(**values["ledger"]), Factors(**values["factors"])
-    predictor.realised, predictor.alarm_step, predictor.stage = (
-        values["realised"],
-        values["alarm_step"],
-        values["stage"],
-    )
+    predictor.realised, predictor.stage = values["realised"], values["stage"]
+    predictor.alarm_step, predictor.critical_in_a_row = values["alarm_step"], values["critical_in_a_row"]
     if predictor.path is not None:
         predictor.path.anchor_step = values["anchor_step"]
     predictor.watch.load(values["watch"], model)
