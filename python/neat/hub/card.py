@@ -87,11 +87,8 @@ def _results(evaluation: Evaluation, config: Config) -> list[object]:
 
 def _body(facts: Facts, config: Config, license_id: str, repo: str, has_plot: bool) -> Iterator[str]:
     yield from (f"# {facts.name}", "")
-    yield (
-        f"A byte-level language model of {facts.parameters:,} parameters, trained with NEAT: it reads and writes bytes, "
-        "without a tokenizer. Patches of bytes are placed by the n-gram model in `entropy_model.bin`, which is part of "
-        "the model."
-    )
+    yield f"A byte-level language model of {facts.parameters:,} parameters, trained with NEAT. It reads and writes bytes,"
+    yield "without a tokenizer; the n-gram model in `entropy_model.bin` places its patches and is part of the model."
     yield from ("", "## Results", "", *_table(_result_rows(facts)), "")
     if has_plot:
         yield from ("![bits per byte while training](loss.svg)", "")

@@ -199,7 +199,12 @@ def _entropy(folder: Path, state: Mapping[str, Any]) -> dict[str, Any]:
     """What the n-gram model is, and how patches follow from it."""
     raw = (folder / checkpoint.ENTROPY_MODEL).read_bytes()
     model = _native.NgramModel.from_bytes(raw)
-    return {"file": ENTROPY_MODEL, "digest": model.digest, "order": model.order, "patcher": json.loads(state["patcher"])}
+    return {
+        "file": ENTROPY_MODEL,
+        "digest": model.digest,
+        "order": model.order,
+        "patcher": json.loads(state["patcher"]),
+    }
 
 
 def _course(run: Path | None) -> dict[str, str]:

@@ -45,7 +45,8 @@ def fetch(address: str, revision: str | None = None, *, local_files_only: bool =
     match = _ADDRESS.fullmatch(address)
     if match is None:
         raise HubError(
-            f"`{address[:200]}` is neither a folder nor a repository", hint="write hf:OWNER/NAME or hf:OWNER/NAME@REVISION"
+            f"`{address[:200]}` is neither a folder nor a repository",
+            hint="write hf:OWNER/NAME or hf:OWNER/NAME@REVISION",
         )
     return _download(match[1], revision or match[2], local_files_only=local_files_only)
 

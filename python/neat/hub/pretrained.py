@@ -31,7 +31,7 @@ class NeatModel(TextModel):
             repo_or_path: Folder of an export, or OWNER/NAME on the hub; a folder goes first.
             revision: Branch, tag or commit on the hub; None is `main`.
             device: `auto`, `cpu`, `cuda` or `mps`.
-            dtype: Type of the weights in memory: `float32`, `bfloat16` or `float64`.
+            dtype: Type of the weights in memory: `float32` or `float64`.
             local_files_only: Take what is in the cache of this machine, and ask nobody.
 
         Raises:

@@ -53,26 +53,14 @@ class Verdict:
 
 def judge(error: BaseException, repo: str) -> Verdict:
     """The meaning of an error that the hub's client, or a step of ours, raised."""
-    for cause in _chain(error):
-        if isinstance(cause, HubError):
-            return Verdict(cause)
-        if isinstance(cause, BusyError):
-            return Verdict(_busy(cause, repo), again=True, wait_s=cause.wait_s)
-        if isinstance(cause, UnreachableError) or _is_transport(cause):
-            reason = str(cause) or type(cause).__name__
-            return Verdict(HubError(f"the hub does not answer: {reason}", NETWORK_HINT, f"repository {repo}"), again=True)
-        status = getattr(getattr(cause, "response", None), "status_code", None)
-        if isinstance(status, int):
-            return _of_status(status, cause, repo)
-        if found := _of_client(cause, repo):
-            return found
-    for cause in _chain(error):
-        if isinstance(cause, NeatError):
-            return Verdict(HubError(cause.message, cause.hint, cause.where))
-        if isinstance(cause, OSError):
-            return _of_system(cause, repo)
+    causes = list(_chain(error))
+    for judged in (_of_exchange, _of_machine):
+        for cause in causes:
+            if found := judged(cause, repo):
+                return found
     text = " ".join(str(error).split())[:300]
-    return Verdict(HubError(f"the exchange with the hub failed: {type(error).__name__}: {text}", None, f"repository {repo}"))
+    what = f"the exchange with the hub failed: {type(error).__name__}: {text}"
+    return Verdict(HubError(what, None, f"repository {repo}"))
 
 
 def no_token() -> HubError:
@@ -98,7 +86,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _busy(cause: BusyError, repo: str) -> HubError:
-    what = "too many requests" if cause.status == 429 else f"the hub has trouble of its own ({cause.status})"  # noqa: PLR2004
+    what = "too many requests" if cause.status == 429 else f"the hub has trouble of its own ({cause.status})"
     return HubError(what, hint="wait; the same command goes on", where=f"repository {repo}")
 
 
@@ -123,15 +111,35 @@ def _of_status(status: int, cause: BaseException, repo: str) -> Verdict:
         ),
         409: Verdict(HubError(f"{repo} is taken or is being changed by another operation", None, where), again=True),
         412: Verdict(HubError("somebody else committed at the same moment", None, where), again=True),
-        413: Verdict(HubError("the hub says that this is too large", "check the storage limits of your account", where)),
+        413: Verdict(HubError("the hub says that this is too large", "see the storage limits of your account", where)),
     }  # fmt: skip
     if status in table:
         return table[status]
-    if status in (408, 429) or status >= 500:  # noqa: PLR2004 - classes of HTTP status
+    if status in (408, 429) or status >= 500:
         headers = getattr(cause, "response").headers  # noqa: B009
         wait = retry_after(headers)
         return Verdict(_busy(BusyError(status, wait), repo), again=True, wait_s=wait)
     return Verdict(HubError(f"the hub refuses this ({status}): {said or 'without a reason'}", None, where))
+
+
+def _of_exchange(cause: BaseException, repo: str) -> Verdict | None:
+    """What the server answered, or that it did not."""
+    if isinstance(cause, HubError):
+        return Verdict(cause)
+    if isinstance(cause, BusyError):
+        return Verdict(_busy(cause, repo), again=True, wait_s=cause.wait_s)
+    if isinstance(cause, UnreachableError) or _is_transport(cause):
+        reason = str(cause) or type(cause).__name__
+        return Verdict(HubError(f"the hub does not answer: {reason}", NETWORK_HINT, f"repository {repo}"), again=True)
+    status = getattr(getattr(cause, "response", None), "status_code", None)
+    return _of_status(status, cause, repo) if isinstance(status, int) else _of_client(cause, repo)
+
+
+def _of_machine(cause: BaseException, repo: str) -> Verdict | None:
+    """What went wrong on this side."""
+    if isinstance(cause, NeatError):
+        return Verdict(HubError(cause.message, cause.hint, cause.where))
+    return _of_system(cause, repo) if isinstance(cause, OSError) else None
 
 
 def _of_client(cause: BaseException, repo: str) -> Verdict | None:
@@ -160,7 +168,9 @@ def _of_system(cause: OSError, repo: str) -> Verdict:
 
 def _is_transport(cause: BaseException) -> bool:
     """Errors of the connection; the client's library is loaded when one of them occurs."""
-    return any(kind.__module__.startswith("httpx") and kind.__name__ == "TransportError" for kind in type(cause).__mro__)
+    return any(
+        kind.__module__.startswith("httpx") and kind.__name__ == "TransportError" for kind in type(cause).__mro__
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

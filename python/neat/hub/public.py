@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from neat.config.schema import Config
 
 _SECRET = re.compile(r"hf_[A-Za-z0-9_]{8,}|(?i:(?:token|password|secret|api[_-]?key)=)[^\s,;&]+")
-_ABSOLUTE = re.compile(r"""(?<![A-Za-z0-9._*-])(?:~|\.{1,2})?/(?:[^\s"',=\[\]{}]*/)*""")
+_FOLDERS = re.compile(r"""[^\s"',=\[\]{}:;]*/""")
 _URL = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*://[^\s"',\[\]{}]*/""")
 _SUFFIXES = frozenset({".zst", ".gz", ".jsonl", ".json", ".parquet", ".txt", ".csv", ".md"})
 _BUNDLED = "bundled:"
@@ -67,7 +67,7 @@ def command_line(words: Sequence[str]) -> str:
 
 def redacted(text: str) -> str:
     """`text` without folders, addresses and anything that looks like a token or password."""
-    return _ABSOLUTE.sub("", _URL.sub("", _SECRET.sub("[removed]", text)))
+    return _FOLDERS.sub("", _URL.sub("", _SECRET.sub("[removed]", text)))
 
 
 def _quoted(word: str) -> str:

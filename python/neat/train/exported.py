@@ -33,7 +33,8 @@ CONFIG, SUMS = "config.json", "SHA256SUMS"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ENTROPY_MODEL, ENTROPY_CONFIG = "entropy_model.bin", "entropy_model.json"
 DYNAMICS = "dynamics.bin"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+"""Types of weights that the network computes with; in training, bfloat16 is a type of activations only."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib")
 _SUM = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9._-]{1,200})")
@@ -70,7 +71,7 @@ def load_export(folder: Path, *, device: str = "auto", dtype: str = "float32") -
     Args:
         folder: The export.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        dtype: Type of the weights in memory: `float32`, `bfloat16` or `float64`.
+        dtype: Type of the weights in memory: `float32` or `float64`.
 
     Raises:
         CheckpointError: It is damaged, was tampered with, or was made by another version.
@@ -103,7 +104,8 @@ def read_sums(folder: Path) -> dict[str, str]:
         CheckpointError: There is no list, or it names something that is no plain file name.
     """
     if not (folder / SUMS).is_file():
-        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+        others = (path.name for path in folder.iterdir() if path.name not in (ENTROPY_MODEL, DYNAMICS))
+        pickles = sorted(name for name in others if name.endswith(_PICKLES))
         if pickles:
             raise CheckpointError(
                 f"`{folder}` holds {pickles[0]}, which may run code when it is opened",
