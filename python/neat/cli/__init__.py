@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train a model, or go on with a run",
     "eval": "bits per byte of a trained model on text",
     "generate": "write text with a trained model",
+    "upload": "publish a checkpoint on a model hub",
     "profile": "where the time of a training step goes",
     "plan": "what a configuration will need, without training",
     "data": "look into text files, make entropy models",
@@ -58,6 +59,11 @@ def neat_profile() -> int:
 def neat_data() -> int:
     """The console script `neat-data`."""
     return _guarded(lambda: _run("data", "neat-data", sys.argv[1:]))
+
+
+def neat_upload() -> int:
+    """The console script `neat-upload`."""
+    return _guarded(lambda: _run("upload", "neat-upload", sys.argv[1:]))
 
 
 def _dispatch(words: Sequence[str]) -> int:

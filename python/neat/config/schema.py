@@ -18,6 +18,7 @@ from neat.config.activation import Activation
 from neat.config.base import Breach, Section, field_texts
 from neat.config.data import Data, Ngram, Patcher
 from neat.config.expert import Expert
+from neat.config.hub import Hub
 from neat.config.memory import Memory
 from neat.config.network import Network
 from neat.config.optim import Optim
@@ -30,8 +31,8 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What the name of a run looks like; it is also the name of a directory."""
 
 __all__ = [
-    "NAME", "Activation", "Checkpoint", "Config", "Data", "Expert", "Memory", "Network", "Ngram", "Optim", "Patcher",
-    "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
+    "NAME", "Activation", "Checkpoint", "Config", "Data", "Expert", "Hub", "Memory", "Network", "Ngram", "Optim",
+    "Patcher", "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
 ]  # fmt: skip
 
 
@@ -68,6 +69,8 @@ class Config(Section):
     """When the run is saved and what is kept."""
     runtime: Runtime = Field(default_factory=Runtime)
     """What the run uses of the machine."""
+    hub: Hub = Field(default_factory=Hub)
+    """Publishing on a model hub."""
 
     def patch_slots(self, window: int) -> int:
         """Patch slots of a row of `window` positions, the padding slot included."""

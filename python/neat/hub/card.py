@@ -7,11 +7,15 @@ The head is YAML as in https://github.com/huggingface/hub-docs/blob/main/modelca
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from neat.config.schema import Config
 from neat.errors import HubError
 from neat.hub.facts import Evaluation, Facts
 from neat.hub.public import command_line, dataset_ids, source_name
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 NOT_MEASURED = "not measured"
 METRIC, YARDSTICK = "bits_per_byte", "bits_per_byte_ngram"
@@ -53,10 +57,11 @@ def check_card(text: str, evaluation: Evaluation | None) -> None:
     Raises:
         HubError: They differ, or the head cannot be read.
     """
-    from huggingface_hub import ModelCard
+    from huggingface_hub import ModelCard, ModelCardData
 
     try:
-        results = ModelCard(text).data.eval_results or []
+        data = ModelCard(text).data
+        results = (data.eval_results or []) if isinstance(data, ModelCardData) else []
     except (ValueError, KeyError, TypeError) as error:
         raise HubError(f"the model card cannot be read back: {error}") from error
     found = {result.metric_type: result.metric_value for result in results}
@@ -65,30 +70,24 @@ def check_card(text: str, evaluation: Evaluation | None) -> None:
         raise HubError(f"the model card says {found}, the events say {expected}")
 
 
-def _results(evaluation: Evaluation, config: Config) -> list[object]:
+def _results(evaluation: Evaluation, config: Config) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     held_out = list(map(source_name, config.data.validation))
-    common = {
-        "task_type": "text-generation",
-        "dataset_type": next(iter(dataset_ids(config.data.validation)), "held-out"),
-        "dataset_name": ", ".join(held_out) or "held-out share of the training text",
-    }
+    dataset = next(iter(dataset_ids(config.data.validation)), "held-out")
+    name = ", ".join(held_out) or "held-out share of the training text"
+    ngram = f"bits per byte of an n-gram model, order {config.ngram.order}"
+    rows = ((METRIC, "bits per byte", evaluation.bpb), (YARDSTICK, ngram, evaluation.ngram_bpb))
     return [
-        EvalResult(**common, metric_type=METRIC, metric_name="bits per byte", metric_value=evaluation.bpb),
-        EvalResult(
-            **common,
-            metric_type=YARDSTICK,
-            metric_name=f"bits per byte of an n-gram model, order {config.ngram.order}",
-            metric_value=evaluation.ngram_bpb,
-        ),
+        EvalResult("text-generation", dataset, name, metric_type=kind, metric_name=words, metric_value=value)
+        for kind, words, value in rows
     ]
 
 
 def _body(facts: Facts, config: Config, license_id: str, repo: str, has_plot: bool) -> Iterator[str]:
     yield from (f"# {facts.name}", "")
-    yield f"A byte-level language model of {facts.parameters:,} parameters, trained with NEAT. It reads and writes bytes,"
-    yield "without a tokenizer; the n-gram model in `entropy_model.bin` places its patches and is part of the model."
+    yield f"A byte-level language model of {facts.parameters:,} parameters, trained with NEAT. It reads and writes"
+    yield "bytes, without a tokenizer; the n-gram model in `entropy_model.bin` places its patches and is part of it."
     yield from ("", "## Results", "", *_table(_result_rows(facts)), "")
     if has_plot:
         yield from ("![bits per byte while training](loss.svg)", "")
@@ -105,8 +104,11 @@ def _result_rows(facts: Facts) -> Iterator[tuple[str, str]]:
     evaluation = facts.evaluation
     measured = f" (step {evaluation.step:,})" if evaluation is not None and evaluation.step != facts.step else ""
     yield "figure", "value"
-    yield f"bits per byte, held-out text{measured}", _fixed(evaluation and evaluation.bpb)
-    yield "bits per byte of the n-gram model on the same text", _fixed(evaluation and evaluation.ngram_bpb)
+    yield f"bits per byte, held-out text{measured}", _fixed(None if evaluation is None else evaluation.bpb)
+    yield (
+        "bits per byte of the n-gram model on the same text",
+        _fixed(None if evaluation is None else evaluation.ngram_bpb),
+    )
     size = None if evaluation is None else f"{evaluation.num_bytes:,} bytes in {evaluation.num_documents:,} documents"
     yield "size of that text", size or NOT_MEASURED
     yield "bits per byte, last reported step of training", _fixed(facts.train_bpb)

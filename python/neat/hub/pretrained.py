@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+import torch
+
+from neat.errors import HubError
 from neat.hub.load import load_pretrained
+from neat.hub.push import push_to_hub
 from neat.model.text.model import TextModel
 
 
@@ -44,6 +48,22 @@ class NeatModel(TextModel):
         model = cls(read.network, read.preparer, window=read.window, patch_slots=read.patch_slots)
         model.source = folder
         return model
+
+    def push_to_hub(self, repo: str, *, public: bool = False) -> str:
+        """Uploads the export that this model was read from, and returns the commit that holds it.
+
+        Raises:
+            HubError: The weights were changed since, or the upload failed.
+        """
+        read = load_pretrained(str(self.source), device="cpu")[0].model.network.state_dict()
+        if any(
+            not torch.equal(read[name], value.cpu().to(read[name].dtype))
+            for name, value in self.network.state_dict().items()
+        ):
+            raise HubError(
+                "the weights in memory are not those of the export", hint="train on with neat-train, then push the run"
+            )
+        return push_to_hub(self.source, repo, public=public)
 
 
 from_pretrained = NeatModel.from_pretrained

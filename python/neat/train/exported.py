@@ -50,6 +50,7 @@ class Description:
         patcher: Rule and numbers of the patcher, as a JSON text.
         step: Updates behind the weights.
         total_steps: Length of the run, as known at that step.
+        run_id: Names the run.
         hash: Hash of the file's content.
     """
 
@@ -57,6 +58,7 @@ class Description:
     patcher: str
     step: int
     total_steps: int
+    run_id: str
     hash: str
 
 
@@ -172,8 +174,9 @@ def describe(folder: Path) -> Description:
         if content["config_hash"] != settings_hash(content):
             raise _refused(folder, f"{CONFIG} does not have the hash it says")
         config = Config.model_validate(content["settings"])
-        patcher = json.dumps(content["patcher"])
-        return Description(config, patcher, int(content["step"]), int(content["total_steps"]), content["config_hash"])
+        patcher, run = json.dumps(content["patcher"]), str(content["run"])
+        step, total = int(content["step"]), int(content["total_steps"])
+        return Description(config, patcher, step, total, run, content["config_hash"])
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
