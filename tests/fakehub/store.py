@@ -144,18 +144,21 @@ def check_yaml(content: str) -> list[str]:
         return [f"the head is no YAML: {error}"]
     if not isinstance(head, dict):
         return ["the head is no mapping"]
-    wrong = []
-    if "license" in head and head["license"] not in LICENSES:
-        wrong.append('"license" must be one of the known licenses')
-    if "pipeline_tag" in head and head["pipeline_tag"] not in PIPELINES:
-        wrong.append('"pipeline_tag" must be one of the known tasks')
-    for key in ("tags", "datasets", "metrics"):
-        if key in head and not (isinstance(head[key], list) and all(isinstance(item, str) for item in head[key])):
-            wrong.append(f'"{key}" must be an array of strings')
-    for name in head.get("datasets", []):
-        if not re.fullmatch(r"[\w.-]{1,96}(/[\w.-]{1,96})?", str(name)):
-            wrong.append(f'"datasets": {name} is not the name of a dataset')
+    known = (("license", LICENSES), ("pipeline_tag", PIPELINES))
+    wrong = [
+        f'"{key}" must be one of the known ones'
+        for key, allowed in known
+        if head.get(key, "mit") not in allowed and key in head
+    ]
+    lists = ("tags", "datasets", "metrics")
+    wrong += [f'"{key}" must be an array of strings' for key in lists if not strings(head.get(key, []))]
+    names = head.get("datasets", [])
+    wrong += [f"{n} is not the name of a dataset" for n in names if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", str(n))]
     return wrong + [problem for model in head.get("model-index", []) for problem in check_results(model)]
+
+
+def strings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def check_results(model: Any) -> list[str]:
@@ -163,13 +166,12 @@ def check_results(model: Any) -> list[str]:
         return ['"model-index" needs name and results']
     wrong = []
     for result in model["results"]:
-        if not isinstance(result.get("task", {}).get("type"), str):
-            wrong.append('"model-index" results need task.type')
-        if not all(isinstance(result.get("dataset", {}).get(key), str) for key in ("name", "type")):
-            wrong.append('"model-index" results need dataset.name and dataset.type')
-        for metric in result.get("metrics") or [{}]:
-            if not isinstance(metric.get("type"), str) or not isinstance(metric.get("value"), int | float | str):
-                wrong.append('"model-index" metrics need type and value')
+        dataset, metrics = result.get("dataset", {}), result.get("metrics") or [{}]
+        told = [result.get("task", {}).get("type"), dataset.get("name"), dataset.get("type")]
+        told += [metric.get("type") for metric in metrics]
+        values = all(isinstance(metric.get("value"), int | float | str) for metric in metrics)
+        if not strings(told) or not values:
+            wrong.append('"model-index" results need task.type, dataset.name, dataset.type, metrics.type and .value')
     return wrong
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neat.cli.arguments import add_json_option, print_json, print_table, say
-from neat.errors import CheckpointError, UsageError
+from neat.errors import CheckpointError, HubError, UsageError
 
 if TYPE_CHECKING:
     from neat.events.spool import Spool
@@ -55,7 +55,8 @@ def _check(arguments: argparse.Namespace) -> None:
     from neat.config.hub import REPO
 
     if arguments.repo and not re.fullmatch(REPO, arguments.repo):
-        raise UsageError(f"--repo {arguments.repo[:120]} is not OWNER/NAME")
+        hint = "write OWNER/NAME: letters, digits, dash, dot and underscore"
+        raise HubError(f"{arguments.repo[:120]!r} is not the name of a repository", hint)
 
 
 def _upload(arguments: argparse.Namespace) -> int:

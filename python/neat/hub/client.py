@@ -7,6 +7,7 @@ place: an answer that asks to come again is raised as `BusyError`, a broken conn
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -42,10 +43,25 @@ def use_impatient_client(connect_s: float, read_s: float) -> None:
         return _Client(
             follow_redirects=True,
             timeout=httpx2.Timeout(read_s, connect=connect_s),
-            event_hooks={"request": [_refuse_offline], "response": [_refuse_busy]},
+            event_hooks={"request": [_refuse_offline, bound(connect_s, read_s)], "response": [_refuse_busy]},
         )
 
     set_client_factory(make)
+
+
+def bound(connect_s: float, read_s: float) -> Callable[[httpx2.Request], None]:
+    """A hook that gives a time-out to requests that say "none".
+
+    Some calls of the client hand on `timeout=None`, which counts for more than the time-out of the connection.
+    """
+    limits = httpx2.Timeout(read_s, connect=connect_s).as_dict()
+
+    def hook(request: httpx2.Request) -> None:
+        asked = request.extensions.get("timeout") or {}
+        if all(value is None for value in asked.values()):
+            request.extensions["timeout"] = limits
+
+    return hook
 
 
 def _refuse_offline(request: httpx2.Request) -> None:

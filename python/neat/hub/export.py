@@ -6,7 +6,6 @@ the checkpoint and the events of its run only. `docs/hub.md` describes the files
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
@@ -25,6 +24,7 @@ from neat.config.show import dump_toml
 from neat.errors import CheckpointError, HubError
 from neat.hub.card import write_card
 from neat.hub.facts import Facts, gather
+from neat.hub.problems import is_full
 from neat.hub.public import without_paths
 from neat.hub.weights import MAX_SHARD_BYTES, read_header, write_weights
 from neat.train import checkpoint
@@ -123,10 +123,9 @@ def export(
 
 def refusal(error: OSError, target: Path) -> HubError:
     """What to tell when the disk refuses an export."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return HubError(
         f"the export could not be written: {error.strerror or error}",
-        hint="make room, then run the same command again" if full else "choose another folder",
+        hint="make room, then run the same command again" if is_full(error) else "choose another folder",
         where=f"in {target.parent}",
     )
 

@@ -99,9 +99,9 @@ def gather(config: Config, state: Mapping[str, Any], parameters: int, run: Path 
 
 
 def run_id(run: Path | None, config: Config) -> str:
-    """Twelve hexadecimal digits that tell runs apart, also those of equal configurations."""
+    """Twelve hexadecimal digits that tell runs apart, also those of equal configurations; the same in every attempt."""
     record = read_record(RunPaths(run)) if run is not None else {}
-    told = [config_hash(config), record.get("created"), record.get("machine")]
+    told = [record.get("config_hash") or config_hash(config), record.get("created"), record.get("machine")]
     return sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 

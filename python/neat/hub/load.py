@@ -118,14 +118,13 @@ def git_oid(data: bytes) -> str:
 @contextmanager
 def _bounded() -> Iterator[None]:
     """Inside, the client does not wait for ever; a time-out that somebody set is left as it is."""
-    import httpx2
     from huggingface_hub import get_session
 
-    session = get_session()
-    before = session.timeout
-    if before == httpx2.Timeout(None):
-        session.timeout = httpx2.Timeout(READ_S, connect=CONNECT_S)
+    from neat.hub.client import bound
+
+    hooks, limit = get_session().event_hooks["request"], bound(CONNECT_S, READ_S)
+    hooks.append(limit)
     try:
         yield
     finally:
-        session.timeout = before
+        hooks.remove(limit)

@@ -58,14 +58,20 @@ def judge(error: BaseException, repo: str) -> Verdict:
         for cause in causes:
             if found := judged(cause, repo):
                 return found
-    text = " ".join(str(error).split())[:300]
-    what = f"the exchange with the hub failed: {type(error).__name__}: {text}"
+    deepest = causes[-1]
+    text = " ".join(str(deepest).split())[:300]
+    what = f"the exchange with the hub failed: {type(deepest).__name__}: {text}"
     return Verdict(HubError(what, None, f"repository {repo}"))
 
 
 def no_token() -> HubError:
     """Nobody said who is writing."""
     return HubError("there is no token for the hub", hint=TOKEN_HINT)
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether a disk had no room."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -125,7 +131,7 @@ def _of_status(status: int, cause: BaseException, repo: str) -> Verdict:
 def _of_exchange(cause: BaseException, repo: str) -> Verdict | None:
     """What the server answered, or that it did not."""
     if isinstance(cause, HubError):
-        return Verdict(cause)
+        return Verdict(cause, again=is_full(cause.__cause__))
     if isinstance(cause, BusyError):
         return Verdict(_busy(cause, repo), again=True, wait_s=cause.wait_s)
     if isinstance(cause, UnreachableError) or _is_transport(cause):
@@ -159,7 +165,7 @@ def _of_client(cause: BaseException, repo: str) -> Verdict | None:
 
 
 def _of_system(cause: OSError, repo: str) -> Verdict:
-    if cause.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(cause):
         return Verdict(HubError(f"no room on the disk: {cause.filename or repo}", "make room"), again=True)
     if "Consistency check failed" in str(cause):
         return Verdict(HubError(f"a file of {repo} arrived with another size than it should have", "try again"))
