@@ -62,6 +62,36 @@ class Head:
     step: int
 
 
+def require_repository(api: HfApi, order: Order, known: Mapping[str, str]) -> None:
+    """Makes the repository where there is none.
+
+    Args:
+        api: The client.
+        order: Which one, and whether it may be public.
+        known: Commit that this run made last, by `OWNER/NAME@BRANCH`.
+
+    Raises:
+        HubError: There is no token, the repository is gone, or it is public without having been asked for.
+    """
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    if not get_token():
+        raise no_token()
+    try:
+        info = api.model_info(order.repo)
+    except RepositoryNotFoundError:
+        if f"{order.repo}@{MAIN}" in known:
+            raise HubError(
+                f"the repository {order.repo} is gone: it was deleted or renamed",
+                hint="name another one with --repo, or remove uploads/remote.json from the run to make it again",
+            ) from None
+        api.create_repo(order.repo, private=not order.public, exist_ok=True)
+        return
+    if not info.private and not order.public:
+        raise HubError(f"the repository {order.repo} is public", hint="say --public (hub.public=true) to publish there")
+
+
 def upload(api: HfApi, export: Export, order: Order, known: Mapping[str, str]) -> tuple[str, str]:
     """Brings an export into its repository; returns the branch and the commit that holds it.
 
@@ -73,13 +103,7 @@ def upload(api: HfApi, export: Export, order: Order, known: Mapping[str, str]) -
 
     Raises:
         ConflictError: Somebody else wrote there.
-        HubError: There is no token, or the repository is public without having been asked for.
     """
-    from huggingface_hub import get_token
-
-    if not get_token():
-        raise no_token()
-    _require_repository(api, order, known)
     branch = MAIN
     head = _head(api, order.repo, MAIN)
     if head.run_id == export.run_id and head.step > export.step:
@@ -107,24 +131,6 @@ def upload_training_state(api: HfApi, checkpoint: Path, order: Order, run_id: st
         revision=TRAINING_STATE,
         parent_commit=head.commit,
     )
-
-
-def _require_repository(api: HfApi, order: Order, known: Mapping[str, str]) -> None:
-    """Makes the repository where there is none; refuses one whose visibility was not asked for."""
-    from huggingface_hub.errors import RepositoryNotFoundError
-
-    try:
-        info = api.model_info(order.repo)
-    except RepositoryNotFoundError:
-        if f"{order.repo}@{MAIN}" in known:
-            raise HubError(
-                f"the repository {order.repo} is gone: it was deleted or renamed",
-                hint="name another one with --repo, or remove uploads/remote.json from the run to make it again",
-            ) from None
-        api.create_repo(order.repo, private=not order.public, exist_ok=True)
-        return
-    if not info.private and not order.public:
-        raise HubError(f"the repository {order.repo} is public", hint="say --public (hub.public=true) to publish there")
 
 
 def _head(api: HfApi, repo: str, branch: str) -> Head:

@@ -95,12 +95,13 @@ def _upload(spool: Spool, job: Job) -> tuple[int, str, str]:
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
     from neat.hub.client import use_impatient_client
-    from neat.hub.remote import upload, upload_training_state
+    from neat.hub.remote import require_repository, upload, upload_training_state
 
     disable_progress_bars()
     use_impatient_client(job.order.connect_s, job.order.read_s)
-    export = _exported(spool, job)
     api = HfApi(library_name="neat")
+    require_repository(api, job.order, spool.remote())  # before the work of an export
+    export = _exported(spool, job)
     branch, commit = upload(api, export, job.order, spool.remote())
     if job.order.include_optimizer and job.checkpoint.is_dir():
         upload_training_state(api, job.checkpoint, job.order, export.run_id)
