@@ -14,6 +14,7 @@ COMMANDS = [
     [], ["train"], ["eval"], ["generate"], ["plan"], ["data"], ["data", "inspect"], ["data", "stats"],
     ["data", "entropy-model"], ["data", "world"], ["data", "codec"], ["data", "encode"], ["profile"],
     ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"],
+    ["upload"],
 ]  # fmt: skip
 
 PROBE = """
@@ -48,7 +49,10 @@ def test_what_needs_no_network_loads_none(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["neat", "neat.errors", "neat.config", "neat.events.reader", "neat.events.rundir"])
+@pytest.mark.parametrize(
+    "module",
+    ["neat", "neat.errors", "neat.config", "neat.events.reader", "neat.events.rundir", "neat.events.spool"],
+)
 def test_light_modules_stay_light(module: str) -> None:
     done = loaded_by(
         f"import sys, {module}\nloaded = sorted(set(sys.modules) & {{heavy!r}})\nassert not loaded, loaded"
