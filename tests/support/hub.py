@@ -26,11 +26,10 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 def environment(hub: FakeHub, folder: Path, **more: str) -> dict[str, str]:
     """Variables for processes that talk to `hub` and can reach nothing else."""
-    nowhere = "http://127.0.0.1:9"
     return (
         {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         | {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "hf"), "HF_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"}
-        | {"HTTP_PROXY": nowhere, "HTTPS_PROXY": nowhere, "NO_PROXY": "127.0.0.1,localhost"}
+        | {"ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1,localhost"}
         | more
     )
 
@@ -50,8 +49,7 @@ def client_in_process(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatc
         if name.startswith("HF_"):
             monkeypatch.delenv(name)
     for name, value in environment(hub, folder, **({} if xet else {"HF_HUB_DISABLE_XET": "1"})).items():
-        if not name.endswith("_PROXY"):  # each costs the client a fifth of a second
-            monkeypatch.setenv(name, value)
+        monkeypatch.setenv(name, value)
     template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
     changes = {
         "ENDPOINT": hub.url,

@@ -23,7 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repo", default="", metavar="OWNER/NAME", help="repository (default: hub.repo of the run)")
     parser.add_argument("--public", action="store_true", help="make it public, or publish in one that is")
     parser.add_argument("--checkpoint", type=int, metavar="STEP", help="step of the checkpoint (default: the newest)")
-    parser.add_argument("--no-tag", action="store_true", help="do not tag the commit with the step")
+    parser.add_argument(
+        "--tag", action=argparse.BooleanOptionalAction, help="tag the commit with the step, or not (default: hub.tag)"
+    )
     parser.add_argument("--license", default=None, metavar="ID", help="licence of the weights, such as mit")
     parser.add_argument("--onto", default="", metavar="COMMIT", help="go on top of this commit of somebody else")
     parser.add_argument("--dry-run", action="store_true", help="write the files of the upload to --to, and ask nobody")
@@ -76,7 +78,7 @@ def _changes(arguments: argparse.Namespace) -> dict[str, Any]:
     given: dict[str, Any] = {"onto": arguments.onto}
     given |= {"repo": arguments.repo} if arguments.repo else {}
     given |= {"public": True} if arguments.public else {}
-    given |= {"tag": False} if arguments.no_tag else {}
+    given |= {"tag": arguments.tag} if arguments.tag is not None else {}
     return given | ({"license": arguments.license} if arguments.license is not None else {})
 
 

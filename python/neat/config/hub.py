@@ -42,8 +42,8 @@ class Hub(Section):
     max_retry_wait_s: float = Field(default=300.0, gt=0.0, le=86_400.0)
     """Longest wait between two attempts, unless the server asks for more, in seconds (up to 86400)."""
     max_queued: int = Field(default=4, ge=1, le=1000)
-    """Checkpoints that may wait for their upload (1 to 1000). When there are more, the oldest are given up: each keeps
-    its files on the disk."""
+    """Checkpoints that may wait for their upload, those that failed included (1 to 1000). When there are more, the
+    oldest are given up: each keeps its files on the disk."""
 
     def breaches(self) -> Iterator[Breach]:
         """Uploading needs a place to go."""

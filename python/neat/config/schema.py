@@ -120,6 +120,8 @@ class Config(Section):
             yield Breach(
                 "expert.base", f'is empty; train.mode="{mode}" needs a base', "name a run: expert.base=runs/tiny"
             )
+        if self.hub.upload != "off":
+            yield Breach("hub.upload", f'does not go with train.mode="{mode}"', "set hub.upload=off")
         if mode == "expert" and not self.expert.name:
             yield Breach("expert.name", "is empty; the expert needs a name", "set expert.name=math")
         if not self.train.max_steps:

@@ -119,6 +119,7 @@ class Uploads:
 
     def close(self) -> None:
         """Ends the uploading process and says what is left; a second call does nothing."""
+        self._flush()
         self._events.listener = None
         self._closing.set()
         if self._thread is None:
@@ -172,7 +173,8 @@ class Uploads:
         try:
             self._spool.add(self._root / folder_name(step), order)
             self._tell("queued", **told)
-            for job in self._spool.waiting()[: -self._hub.max_queued]:
+            # What failed counts too: it keeps its files until somebody says --resume.
+            for job in self._spool.jobs()[: -self._hub.max_queued]:
                 job.remove()
                 self._tell("failed", repo=order.repo, checkpoint=job.order.step, reason=_TOO_MANY)
         except HubError as error:

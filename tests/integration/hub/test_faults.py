@@ -324,3 +324,12 @@ def test_a_full_disk_in_the_spool_leaves_nothing_behind(tmp_path: Path, monkeypa
         spool.add(spool.run / "checkpoints" / "step-00000030", Order(30, REPO))
     assert "make room" in str(caught.value.hint)
     assert list(spool.queue.iterdir()) == []
+
+
+@pytest.mark.parametrize("storage", ["lfs"], indirect=True)
+def test_a_card_that_the_hub_refuses_is_not_committed(hub: FakeHub, tmp_path: Path) -> None:
+    spool, _ = queued(tmp_path, license="my-own-licence")
+    work(spool, 5)
+    assert states(spool) == ["started", "failed"]
+    assert "license" in spool.status()[0][-1]["reason"]
+    assert hub.titles(REPO) == ["initial commit"]

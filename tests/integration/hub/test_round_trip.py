@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from support.exports import trained_run
 from support.hub import REPO, queued, states
 
 import neat
-from neat.errors import HubError
+from neat.cli import main
+from neat.errors import Exit, HubError
 from neat.evaluate.load import load_all
 from neat.hub.export import export
 from neat.hub.worker import work
@@ -44,6 +47,16 @@ def test_what_comes_back_is_the_model_of_the_run(uploaded: FakeHub) -> None:
     assert same(neat.NeatModel.from_pretrained(REPO, "step-00000030"), neat.load(trained_run()))
     assert same(neat.load(f"hf:{REPO}@step-00000030"), neat.load(trained_run()))
     assert load_all(Path(f"hf:{REPO}")).step == 30
+
+
+def test_commands_take_an_address(uploaded: FakeHub, corpus: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main(["generate", f"hf:{REPO}", "--prompt", "The ", "--max-bytes", "9", "--device", "cpu"]) == 0
+    assert len(capfdbinary.readouterr().out) == 9
+    words = ["eval", f"hf:{REPO}@step-00000030", "--data", str(corpus / "valid.jsonl"), "--json", "--device", "cpu"]
+    assert main(words) == 0
+    assert json.loads(capfdbinary.readouterr().out)["step"] == 30
+    assert main(["generate", "hf:ann/none"]) == Exit.HUB
+    assert b"no repository ann/none" in capfdbinary.readouterr().err
 
 
 def test_the_repository_is_private_and_has_the_files_of_a_dry_run(uploaded: FakeHub, tmp_path: Path) -> None:
@@ -106,6 +119,18 @@ def test_weights_exchanged_with_their_hash_are_refused(uploaded: FakeHub, tmp_pa
 
 
 @pytest.mark.parametrize("storage", ["lfs"], indirect=True)
+@pytest.mark.parametrize("name", [WEIGHTS, "config.json"])
+def test_a_file_that_is_not_the_one_its_commit_names_is_refused(uploaded: FakeHub, name: str) -> None:
+    """A server, or a mirror of it, that serves what the list of hashes says, but not what was committed."""
+    repo = uploaded.repos[REPO]
+    files = dict(repo.commits[repo.branches["main"]].files)
+    files[name] = replace(files[name], oid="0" * 40, lfs=files[name].lfs and "0" * 64)
+    repo.commit("main", "same files, other names", "", "mallory", files)
+    with pytest.raises(HubError, match="is not the file that commit"):
+        neat.from_pretrained(REPO)
+
+
+@pytest.mark.parametrize("storage", ["lfs"], indirect=True)
 @pytest.mark.parametrize("name", [WEIGHTS, "config.json", "entropy_model.bin", SUMS])
 @pytest.mark.parametrize("kind", ["corrupt", "truncate"])
 def test_a_download_that_arrives_damaged_is_refused(
@@ -151,6 +176,7 @@ def test_an_empty_repository_is_no_model(hub: FakeHub, tmp_path: Path) -> None:
         neat.from_pretrained(REPO, "step-00000099")
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("storage", ["lfs"], indirect=True)
 def test_a_server_that_stalls_is_not_waited_for(uploaded: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("neat.hub.load.READ_S", 0.3)
