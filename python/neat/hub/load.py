@@ -72,20 +72,28 @@ def load_pretrained(
 
 
 def _download(repo: str, revision: str | None, *, local_files_only: bool) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.constants import is_offline_mode
 
+    cached_only = local_files_only or is_offline_mode()
     try:
         with _bounded():
+            if not cached_only:
+                HfApi().model_info(repo, revision=revision)  # says at once what the download would say after many tries
             folder = Path(
-                snapshot_download(repo, revision=revision, allow_patterns=ALLOWED, local_files_only=local_files_only)
+                snapshot_download(repo, revision=revision, allow_patterns=ALLOWED, local_files_only=cached_only)
             )
-            if not local_files_only:
+            if not cached_only:
                 _compare(folder, repo)
             return folder
     except HubError:
         raise
     except Exception as error:
-        raise judge(error, repo).error from error
+        verdict = judge(error, repo)
+        hint = (
+            "set HF_HUB_OFFLINE=1 to take what an earlier download left here" if verdict.again else verdict.error.hint
+        )
+        raise HubError(verdict.error.message, hint, verdict.error.where) from error
 
 
 def _compare(folder: Path, repo: str) -> None:

@@ -99,7 +99,10 @@ def _busy(cause: BusyError, repo: str) -> HubError:
 def _of_status(status: int, cause: BaseException, repo: str) -> Verdict:
     said = " ".join(str(getattr(cause, "server_message", "") or "").split())[:300]
     where = f"repository {repo}"
-    code = getattr(cause, "response").headers.get("X-Error-Code", "")  # noqa: B009 - typed by the caller only
+    headers = getattr(cause, "response").headers  # noqa: B009 - typed by the caller only
+    code = headers.get("X-Error-Code", "")
+    if status == 401 and "credentials" not in headers.get("X-Error-Message", ""):
+        status = 404  # what the Hub does not show to a stranger, it does not tell from what is not there
     table: dict[int, Verdict] = {
         401: Verdict(HubError("the hub does not accept the token", TOKEN_HINT, where)),
         403: Verdict(
@@ -122,7 +125,6 @@ def _of_status(status: int, cause: BaseException, repo: str) -> Verdict:
     if status in table:
         return table[status]
     if status in (408, 429) or status >= 500:
-        headers = getattr(cause, "response").headers  # noqa: B009
         wait = retry_after(headers)
         return Verdict(_busy(BusyError(status, wait), repo), again=True, wait_s=wait)
     return Verdict(HubError(f"the hub refuses this ({status}): {said or 'without a reason'}", None, where))

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from fakehub.api import STRANGER
 from fakehub.server import FakeHub
 from fakehub.store import Blob
-from huggingface_hub import ModelCard, set_client_factory
+from huggingface_hub import ModelCard, constants, set_client_factory
 from huggingface_hub.utils._http import default_client_factory
 from support.exports import trained_run
 from support.hub import REPO, queued, states
@@ -75,11 +76,19 @@ def test_the_card_passes_the_validator_of_the_hub(uploaded: FakeHub, tmp_path: P
         ModelCard("---\nlicense: my-own\n---\n").validate()
 
 
-def test_a_second_load_can_do_without_the_hub(uploaded: FakeHub) -> None:
+def test_a_second_load_can_do_without_the_hub(uploaded: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     first = neat.from_pretrained(REPO)
     uploaded.requests.clear()
     assert same(first, neat.from_pretrained(REPO, local_files_only=True))
+    with monkeypatch.context() as offline:
+        offline.setattr(constants, "HF_HUB_OFFLINE", True)
+        assert same(first, neat.load(f"hf:{REPO}"))
     assert uploaded.requests == []
+    with monkeypatch.context() as gone:
+        gone.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+        with pytest.raises(HubError) as caught:
+            neat.from_pretrained(REPO)
+        assert "HF_HUB_OFFLINE=1" in str(caught.value.hint)
     with pytest.raises(HubError, match="not in the cache"):
         neat.from_pretrained("ann/other", local_files_only=True)
 
@@ -174,6 +183,14 @@ def test_an_empty_repository_is_no_model(hub: FakeHub, tmp_path: Path) -> None:
     work(spool, 1)
     with pytest.raises(HubError, match="no revision of that name"):
         neat.from_pretrained(REPO, "step-00000099")
+
+
+@pytest.mark.parametrize("storage", ["lfs"], indirect=True)
+def test_a_private_model_needs_a_token_that_may_read_it(uploaded: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    for token, message in (("", "may not see it"), (STRANGER, "may not see it"), ("hf_wrong", "does not accept")):
+        monkeypatch.setenv("HF_TOKEN", token)
+        with pytest.raises(HubError, match=message):
+            neat.from_pretrained(REPO)
 
 
 @pytest.mark.timed
