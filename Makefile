@@ -21,7 +21,7 @@ TOOLS := $(VENV)/.neat-tools
 CRATES := -p neat-data -p neat-dynamics
 
 .PHONY: help demo test build fmt lint types bench bench-tiny bench-decode bench-experts bench-mqar bench-images \
-  bench-recursion bench-levers bench-growth bench-tune bench-predict bench-recipe stubs clean check-tools
+  bench-recursion bench-levers bench-growth bench-tune bench-predict bench-recipe bench-upload stubs clean check-tools
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ bench-tiny: build  ## the tiny table of the README: eight models for 100 s and 3
 
 bench-decode: build  ## speed and memory of writing after contexts of 1 kB to 256 kB
 	python benchmarks/decode.py --json benchmarks/results/decode.json
+
+bench-upload: build  ## what an upload beside training costs a step
+	python benchmarks/upload.py --json benchmarks/results/upload.json
 
 bench-experts: build  ## right expert, base and wrong expert on four small dialects, three seeds; a quarter of an hour
 	python benchmarks/experts.py --json benchmarks/results/experts.json

@@ -13,7 +13,8 @@ HEAVY = ("torch", "numpy", "neat._native", "rich", "textual", "huggingface_hub")
 COMMANDS = [
     [], ["train"], ["eval"], ["generate"], ["plan"], ["data"], ["data", "inspect"], ["data", "stats"],
     ["data", "entropy-model"], ["data", "world"], ["data", "codec"], ["data", "encode"], ["profile"],
-    ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"], ["tune"], ["credit"], ["report"],
+    ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"], ["tune"], ["credit"],
+    ["report"], ["upload"],
 ]  # fmt: skip
 
 PROBE = """
@@ -49,7 +50,11 @@ def test_what_needs_no_network_loads_none(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["neat", "neat.errors", "neat.config", "neat.events.reader", "neat.events.rundir", "neat.report.build"]
+    "module",
+    [
+        *("neat", "neat.errors", "neat.config", "neat.events.reader", "neat.events.rundir", "neat.events.spool"),
+        "neat.report.build",
+    ],
 )
 def test_light_modules_stay_light(module: str) -> None:
     done = loaded_by(

@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": "bits per byte of a trained model on text, and tasks",
     "generate": "write text with a trained model",
     "report": "a page about a run, or several compared",
+    "upload": "publish a checkpoint on a model hub",
     "profile": "where the time of a training step goes",
     "plan": "what a configuration will need, without training",
     "tune": "choose learning rates, momentum and batch by short branches",
@@ -61,6 +62,11 @@ def neat_profile() -> int:
 def neat_data() -> int:
     """The console script `neat-data`."""
     return _guarded(lambda: _run("data", "neat-data", sys.argv[1:]))
+
+
+def neat_upload() -> int:
+    """The console script `neat-upload`."""
+    return _guarded(lambda: _run("upload", "neat-upload", sys.argv[1:]))
 
 
 def _dispatch(words: Sequence[str]) -> int:

@@ -18,6 +18,7 @@ from neat.config.activation import Activation
 from neat.config.base import Breach, Section, field_texts
 from neat.config.data import Data, Ngram, Patcher
 from neat.config.expert import Expert
+from neat.config.hub import Hub
 from neat.config.init import Init
 from neat.config.memory import Memory
 from neat.config.network import Network
@@ -32,8 +33,9 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What the name of a run looks like; it is also the name of a directory."""
 
 __all__ = [
-    "NAME", "Activation", "Checkpoint", "Config", "Data", "Dynamics", "Expert", "Init", "Memory", "Network", "Ngram",
-    "Optim", "Patcher", "Predict", "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
+    "NAME", "Activation", "Checkpoint", "Config", "Data", "Dynamics", "Expert", "Hub", "Init", "Memory", "Network",
+    "Ngram", "Optim", "Patcher", "Predict", "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections",
+    "settings",
 ]  # fmt: skip
 
 
@@ -76,6 +78,8 @@ class Config(Section):
     """When the run is saved and what is kept."""
     runtime: Runtime = Field(default_factory=Runtime)
     """What the run uses of the machine."""
+    hub: Hub = Field(default_factory=Hub)
+    """Publishing on a model hub."""
 
     def patch_slots(self, window: int, mean_length: float | None = None) -> int:
         """Patch slots of a row of `window` positions, the padding slot included.
@@ -158,6 +162,8 @@ class Config(Section):
             yield Breach(
                 "expert.base", f'is empty; train.mode="{mode}" needs a base', "name a run: expert.base=runs/tiny"
             )
+        if self.hub.upload != "off":
+            yield Breach("hub.upload", f'does not go with train.mode="{mode}"', "set hub.upload=off")
         if mode == "expert" and not self.expert.name:
             yield Breach("expert.name", "is empty; the expert needs a name", "set expert.name=math")
         if not self.train.max_steps:

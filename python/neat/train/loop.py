@@ -28,6 +28,7 @@ from neat.train.signals import StopRequest
 from neat.train.state import Trainer
 from neat.train.tracing import NOTHING, Watch
 from neat.train.tuned import settle
+from neat.train.uploads import Uploads
 
 
 def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
@@ -50,9 +51,9 @@ def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
         except KeyboardInterrupt:
             return stopped_early(events)
         stop.begin()
-        saver = Saver(trainer, directory, events)
-        reporter = Reporter(directory, events, Display(), watch)
-        with reporter.closing(trainer):
+        saver, display = Saver(trainer, directory, events), Display()
+        reporter = Reporter(directory, events, display, watch)
+        with reporter.closing(trainer), Uploads(directory, events, display.note) as uploads:
             resumed = saver.restore()
             grown = growth.grow(trainer, source) if source is not None and not resumed else None
             reporter.begin(trainer, resumed=resumed)
@@ -63,6 +64,7 @@ def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
                 return reporter.stopped(trainer)
             reporter.evaluate(trainer)
             reporter.sample(trainer)
+            uploads.finish(stop)
             return reporter.finished(trainer)
 
 

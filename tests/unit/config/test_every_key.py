@@ -23,6 +23,7 @@ import torch
 from neat.config import Config, load
 from neat.config.schema import settings
 from neat.errors import NeatError
+from neat.events.spool import Order
 from neat.model.images.codec import Shape, VQCodec, save_codec
 from neat.model.images.grammar import Grammar
 from neat.model.vocabulary import IMAGE_BEGINS
@@ -208,6 +209,12 @@ def activations(config: Config) -> object:
     return plan(config)["memory_bytes"]["activations"]
 
 
+def ordered(config: Config) -> object:
+    """What an upload is asked to do; `tests/integration/hub` and `tests/unit/hub` show that it does it."""
+    return Order.of(config.hub, 1)
+
+
+HUB = ("hub.repo=you/model",)
 ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
 MEMORY = ("memory.variant=mag", "memory.heads=2", "memory.hidden=8", "memory.chunk=4")
 GPA = ("optim.name=gpa", "optim.ema_decay=0", "predict.micro=false", "predict.jumps=off")
@@ -439,6 +446,18 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "train.max_skipped_steps": Probe("3", patience),
     "checkpoint.every_steps": Probe("1", trained),
     "checkpoint.keep": Probe("3", trained, ("checkpoint.every_steps=1",)),
+    "hub.repo": Probe("you/other", ordered, HUB),
+    "hub.upload": Elsewhere("tests/integration/hub/test_training.py", "each policy with a hub that answers"),
+    "hub.public": Probe("true", ordered, HUB),
+    "hub.tag": Probe("false", ordered, HUB),
+    "hub.license": Probe("mit", ordered, HUB),
+    "hub.include_optimizer": Probe("true", ordered, HUB),
+    "hub.final_wait_s": Elsewhere("tests/integration/hub/test_training.py", "a wait for a hub that is silent"),
+    "hub.connect_s": Probe("3.0", ordered, HUB),
+    "hub.read_s": Probe("3.0", ordered, HUB),
+    "hub.attempt_s": Probe("3.0", ordered, HUB),
+    "hub.max_retry_wait_s": Probe("3.0", ordered, HUB),
+    "hub.max_queued": Elsewhere("tests/integration/hub/test_training.py", "a queue longer than it may be"),
     "runtime.device": Probe("cpu", machine),
     "runtime.dtype": Probe("bfloat16", trained),
     "runtime.threads": Probe("1", machine),
