@@ -21,6 +21,7 @@ COMMANDS = {
     "generate": "write text with a trained model",
     "profile": "where the time of a training step goes",
     "plan": "what a configuration will need, without training",
+    "monitor": "watch runs in the terminal",
     "data": "look into text files, make entropy models",
     "config": "show, check and compare configurations",
     "doctor": "what this machine offers",
@@ -53,6 +54,11 @@ def neat_generate() -> int:
 def neat_profile() -> int:
     """The console script `neat-profile`."""
     return _guarded(lambda: _run("profile", "neat-profile", sys.argv[1:]))
+
+
+def neat_monitor() -> int:
+    """The console script `neat-monitor`."""
+    return _guarded(lambda: _run("monitor", "neat-monitor", sys.argv[1:]))
 
 
 def neat_data() -> int:

@@ -19,6 +19,7 @@ from neat.config.base import Breach, Section, field_texts
 from neat.config.data import Data, Ngram, Patcher
 from neat.config.expert import Expert
 from neat.config.memory import Memory
+from neat.config.monitor import Monitor
 from neat.config.network import Network
 from neat.config.optim import Optim
 from neat.config.recursion import Recursion
@@ -30,7 +31,7 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What the name of a run looks like; it is also the name of a directory."""
 
 __all__ = [
-    "NAME", "Activation", "Checkpoint", "Config", "Data", "Expert", "Memory", "Network", "Ngram", "Optim", "Patcher",
+    "NAME", "Activation", "Checkpoint", "Config", "Data", "Expert", "Memory", "Monitor", "Network", "Ngram", "Optim", "Patcher",
     "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
 ]  # fmt: skip
 
@@ -68,6 +69,8 @@ class Config(Section):
     """When the run is saved and what is kept."""
     runtime: Runtime = Field(default_factory=Runtime)
     """What the run uses of the machine."""
+    monitor: Monitor = Field(default_factory=Monitor)
+    """What a run tells of the machine it is on."""
 
     def patch_slots(self, window: int) -> int:
         """Patch slots of a row of `window` positions, the padding slot included."""

@@ -20,6 +20,7 @@ from neat.model.losses import objective
 from neat.optim import schedule
 from neat.train import adaptation
 from neat.train.build import build
+from neat.train.control import Control
 from neat.train.display import Display
 from neat.train.horizon import Clock
 from neat.train.progress import Progress
@@ -27,6 +28,7 @@ from neat.train.report import Reporter, stopped_early
 from neat.train.saving import Saver
 from neat.train.signals import StopRequest
 from neat.train.state import Trainer
+from neat.train.system import SystemSampler
 from neat.train.tracing import NOTHING, Watch
 
 
@@ -51,16 +53,17 @@ def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
         stop.begin()
         saver = Saver(trainer, directory, events)
         reporter = Reporter(directory, events, Display(), watch)
-        with reporter.closing(trainer):
+        machine = SystemSampler(events, path, config.monitor.sample_s, lambda: trainer.step)
+        with reporter.closing(trainer), machine:
             reporter.begin(trainer, resumed=saver.restore())
-            if not train(trainer, reporter, saver, stop):
+            if not train(trainer, reporter, saver, stop, Control(path, events, stop, saver.save)):
                 return reporter.stopped(trainer)
             reporter.evaluate(trainer)
             reporter.sample(trainer)
             return reporter.finished(trainer)
 
 
-def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest) -> bool:
+def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest, control: Control) -> bool:
     """Takes steps until the horizon; false when a person asked to stop before it. Saved either way."""
     settings, clock = trainer.config.train, Clock(trainer.config.train, trainer.horizon)
     diagnostics = reporter.diagnostics(trainer)
@@ -74,6 +77,9 @@ def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest)
         reporter.step(trainer, progress)
         if saver.due():
             saver.save()
+        if control.poll(trainer.step):
+            reporter.rested(trainer)
+            clock.pause()
         if settings.eval_every and trainer.step % settings.eval_every == 0 and trainer.step < trainer.horizon.total:
             saver.save()
             reporter.evaluate(trainer)

@@ -1,0 +1,16 @@
+"""Checkpoints."""
+
+from __future__ import annotations
+
+from neat.monitor.canvas import Canvas
+from neat.monitor.screens.base import Context, Screen, message
+
+
+class Checkpoints(Screen):
+    """Checkpoints."""
+
+    name = "checkpoints"
+
+    def draw(self, canvas: Canvas, context: Context) -> None:
+        """Draws."""
+        message(canvas, canvas.area, ["checkpoints"])

@@ -1,0 +1,16 @@
+"""Components."""
+
+from __future__ import annotations
+
+from neat.monitor.canvas import Canvas
+from neat.monitor.screens.base import Context, Screen, message
+
+
+class Components(Screen):
+    """Components."""
+
+    name = "components"
+
+    def draw(self, canvas: Canvas, context: Context) -> None:
+        """Draws."""
+        message(canvas, canvas.area, ["components"])

@@ -1,0 +1,16 @@
+"""Help."""
+
+from __future__ import annotations
+
+from neat.monitor.canvas import Canvas
+from neat.monitor.screens.base import Context, Screen, message
+
+
+class Help(Screen):
+    """Help."""
+
+    name = "help"
+
+    def draw(self, canvas: Canvas, context: Context) -> None:
+        """Draws."""
+        message(canvas, canvas.area, ["help"])
