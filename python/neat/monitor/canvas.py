@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from neat.monitor.format import short
-from neat.monitor.theme import BAR_EIGHTHS, EIGHTHS, Theme, to_ascii
+from neat.monitor.theme import EIGHTHS, Theme, to_ascii
 
 
 class Rect(NamedTuple):
@@ -115,15 +115,11 @@ class Canvas:
             self.put_right(right - 1, y, f" {note} ", "dim")
         return Rect(x + 2, y + 1, max(0, width - 4), height - 2)
 
-    def bar(self, area: Rect, share: float, style: str = "bar", track: str = "track") -> None:
-        """A horizontal bar filled to `share`, in eighths of a cell."""
-        eighths = round(max(0.0, min(1.0, share)) * area.width * 8)
-        full, rest = divmod(eighths, 8)
-        self.put(area.x, area.y, "█" * full, style)
-        if rest:
-            self.put(area.x + full, area.y, BAR_EIGHTHS[rest], f"{style} on {track}")
-            full += 1
-        self.put(area.x + full, area.y, "─" * (area.width - full), "faint")
+    def bar(self, area: Rect, share: float, style: str = "bar") -> None:
+        """A horizontal bar filled to `share`, in halves of a cell."""
+        full, rest = divmod(round(max(0.0, min(1.0, share)) * area.width * 2), 2)
+        self.put(area.x, area.y, "━" * full + "╸" * rest, style)
+        self.put(area.x + full + rest, area.y, "─" * (area.width - full - rest), "faint")
 
     def columns(self, area: Rect, shares: Sequence[float], style: str = "bar") -> None:
         """Vertical bars, one per cell of the width, in eighths of a cell."""

@@ -16,7 +16,7 @@ MAX_TEXT = 2000
 """Characters of a note or a filter."""
 
 _CSS = """
-{name} {{ align: center middle; background: $background 60%; }}
+{name} {{ align: center {place}; background: $background 60%; }}
 {name} > Vertical {{ width: 64; max-width: 95%; height: auto; padding: 1 2; border: round $primary; background: $surface; }}
 {name} Label {{ width: 1fr; }}
 {name} Horizontal {{ height: auto; margin-top: 1; align-horizontal: right; }}
@@ -28,7 +28,7 @@ _CSS = """
 class Confirm(ModalScreen[bool]):
     """A question that is answered with yes or no."""
 
-    DEFAULT_CSS = _CSS.format(name="Confirm")
+    DEFAULT_CSS = _CSS.format(name="Confirm", place="middle")
     BINDINGS: ClassVar[list[BindingType]] = [("y", "answer(True)", "yes"), ("n,escape", "answer(False)", "no")]
 
     def __init__(self, question: str) -> None:
@@ -56,7 +56,7 @@ class Confirm(ModalScreen[bool]):
 class Line(ModalScreen[str | None]):
     """Asks for a line of text; None when it is left. `changed` is told of every letter."""
 
-    DEFAULT_CSS = _CSS.format(name="Line")
+    DEFAULT_CSS = _CSS.format(name="Line", place="bottom")
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "leave")]
 
     def __init__(self, question: str, value: str = "", changed: Callable[[str], None] | None = None) -> None:

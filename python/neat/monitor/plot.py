@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from neat.monitor.canvas import Canvas, Rect
 from neat.monitor.format import amount, number
 
+BEHIND = "raw"
+"""Style of a line that gives way to others in the cells they share: a cell has one colour."""
+
 _DOT = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _BLANK = 0x2800
 _LARGE, _SMALL = 1e4, 1e-4
@@ -16,11 +19,15 @@ _LARGE, _SMALL = 1e4, 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line: points of (x, low, high) from left to right, `low == high` where there is one value; None is a gap."""
+    """One line: points of (x, low, high) from left to right, `low == high` where there is one value; None is a gap.
+
+    A `letter` stands behind the last point; with a `marker` every point is that character and nothing connects them.
+    """
 
     points: Sequence[tuple[float, float, float] | None]
     style: str
     letter: str = ""
+    marker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,7 @@ def draw(
     seconds: bool = False,
 ) -> Rect:
     """Draws a chart; marks are (x, character, style) on its lower edge. Returns the plotted part."""
-    ticks = y_ticks(axes, max(2, area.height // 4))
+    ticks = y_ticks(axes, max(2, area.height // 3))
     labels = tick_labels(ticks)
     left = min(max((len(label) for label in labels), default=1) + 1, max(0, area.width - 8))
     plot = Rect(area.x + left, area.y, area.width - left, area.height - 1)
@@ -163,7 +170,7 @@ def _draw_x(
     y = plot.y + plot.height
     canvas.put(plot.x - 1, y, "└" + "─" * plot.width, "frame")
     free = plot.x - 1
-    for tick in _round_ticks(axes.x_low, axes.x_high, max(2, plot.width // 16)):
+    for tick in _round_ticks(axes.x_low, axes.x_high, max(3, plot.width // 10)):
         text = _span(tick) if seconds else amount(tick).replace(" ", "")
         x = plot.x + axes.column(tick, plot.width)
         start = min(max(plot.x - 1, x - len(text) // 2), plot.x + plot.width - len(text))
@@ -204,20 +211,31 @@ class _Dots:
 
     def draw(self, canvas: Canvas, lines: Sequence[Line]) -> None:
         for line in lines:
-            self._line(line)
+            if not line.marker:
+                self._line(line)
         for (x, y), (bits, style) in self._cells.items():
             back = canvas.styles[self._plot.y + y][self._plot.x + x].partition(" on ")[2]
             canvas.put(self._plot.x + x, self._plot.y + y, chr(_BLANK + bits), f"{style} on {back}" if back else style)
         for line in lines:
             self._letter(canvas, line)
+            for point in line.points if line.marker else ():
+                self._put(canvas, point, line.marker, line.style, 0)
 
     def _letter(self, canvas: Canvas, line: Line) -> None:
         last = next((point for point in reversed(line.points) if point is not None), None)
-        if line.letter and last is not None and self._axes.x_low <= last[0] <= self._axes.x_high:
-            x = min(self._axes.column(last[0], self._width) // 2 + 1, self._plot.width - 1)
-            y = self._axes.row(last[2], self._height) // 4
-            if 0 <= y < self._plot.height:
-                canvas.put(self._plot.x + x, self._plot.y + y, line.letter, f"{line.style} bold")
+        if line.letter:
+            self._put(canvas, last, line.letter, f"{line.style} bold", 1)
+
+    def _put(
+        self, canvas: Canvas, point: tuple[float, float, float] | None, char: str, style: str, right: int
+    ) -> None:
+        """A character at a point, or `right` of it."""
+        if point is None or not self._axes.x_low <= point[0] <= self._axes.x_high or (self._axes.log and point[2] <= 0):
+            return
+        x = min(self._axes.column(point[0], self._width) // 2 + right, self._plot.width - 1)
+        y = self._axes.row(point[2], self._height) // 4
+        if 0 <= y < self._plot.height:
+            canvas.put(self._plot.x + x, self._plot.y + y, char, style)
 
     def _line(self, line: Line) -> None:
         before: tuple[int, int, int] | None = None
@@ -257,5 +275,7 @@ class _Dots:
             return
         for y in range(max(0, top), min(self._height - 1, bottom) + 1):
             cell = (x // 2, y // 4)
-            bits = self._cells.get(cell, (0, ""))[0]
+            bits, before = self._cells.get(cell, (0, style))
+            if before == BEHIND != style:
+                bits = 0
             self._cells[cell] = (bits | _DOT[y % 4][x % 2], style)

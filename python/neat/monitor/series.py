@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from neat.monitor.plot import Line
+from neat.monitor.plot import BEHIND, Line
 from neat.monitor.snapshot import Snapshot
 from neat.monitor.store import Metric
 
@@ -67,7 +67,7 @@ def line(
         if not smoothing:
             return [Line(raw, style, letter)]
         smooth = reader.means(low, high, dots, smoothing)
-        return [Line(raw, "raw"), Line(smooth, style, letter)]
+        return [Line(raw, BEHIND), Line(smooth, style, letter)]
 
 
 class _Reader:

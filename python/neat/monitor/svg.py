@@ -12,7 +12,7 @@ from html import escape
 from rich.style import Style
 
 from neat.monitor.canvas import Canvas
-from neat.monitor.theme import BAR_EIGHTHS, EIGHTHS, Theme
+from neat.monitor.theme import EIGHTHS, Theme
 
 CELL_WIDTH, CELL_HEIGHT, FONT_SIZE = 8.4, 18.0, 14.0
 MARGIN, BAR_HEIGHT = 12.0, 30.0
@@ -96,8 +96,8 @@ def _shape(char: str, x: int, y: int, fills: list[str], strokes: list[str]) -> b
     elif char in EIGHTHS and char != " ":
         share = EIGHTHS.index(char) / 8
         fills.append(_box(left, top + CELL_HEIGHT * (1 - share), CELL_WIDTH + 0.15, CELL_HEIGHT * share))
-    elif char in BAR_EIGHTHS and char != " ":
-        fills.append(_box(left, top + 3, CELL_WIDTH * BAR_EIGHTHS.index(char) / 8, CELL_HEIGHT - 6))
+    elif char in "━╸":
+        fills.append(_box(left, centre - 2, CELL_WIDTH / (2 if char == "╸" else 1) + 0.15, 4))
     elif char in _ARMS:
         strokes.append(_arms(char, left, top, middle, centre))
     elif char in "┈╌":

@@ -64,18 +64,18 @@ THEMES = {theme.name: theme for theme in (DARK, LIGHT)}
 def _style(theme: str, name: str) -> Style:
     palette = THEMES[theme]
     words, _, back = name.partition(" on ")
-    colour, *attributes = words.split(" ") if words else [""]
+    attributes = set(words.split(" ")) & {"bold", "underline"}
+    colour = next((word for word in words.split(" ") if word not in attributes), "")
     return Style(
         color=Color.parse(palette.colours[colour]),
         bgcolor=Color.parse(palette.colours[back] if back else palette.background),
         bold="bold" in attributes,
-        reverse="reverse" in attributes or None,
         underline="underline" in attributes,
     )
 
 
 EIGHTHS = " ▁▂▃▄▅▆▇█"
-BAR_EIGHTHS = " ▏▎▍▌▋▊▉█"
+"""Heights of a bar in a cell."""
 
 _ASCII = str.maketrans(
     {

@@ -21,7 +21,7 @@ class Looks:
 
     view: View = field(default_factory=View)
     log: bool = False
-    smoothing: int = 0
+    smoothing: int = 2
     overlay: bool = True
 
     @property
@@ -104,7 +104,7 @@ def message(canvas: Canvas, area: Rect, lines: Sequence[str]) -> None:
 
 
 def sparkline(values: Sequence[float], width: int, low: float | None = None, high: float | None = None) -> str:
-    """The last `width` values as one row of blocks; blanks where a value is missing."""
+    """The last `width` values as one row of blocks, the highest below the edge so that rows stay apart."""
     shown = list(values)[-width:]
     finite = [value for value in shown if math.isfinite(value)]
     if not finite:
@@ -113,7 +113,7 @@ def sparkline(values: Sequence[float], width: int, low: float | None = None, hig
     top = max(finite) if high is None else high
     scale = (top - bottom) or 1.0
     return "".join(
-        EIGHTHS[max(1, min(8, 1 + round((value - bottom) / scale * 7)))] if math.isfinite(value) else " "
+        EIGHTHS[max(1, min(7, 1 + round((value - bottom) / scale * 6)))] if math.isfinite(value) else " "
         for value in shown
     ).rjust(width)
 

@@ -46,13 +46,13 @@ class Charts(Screen):
             self._page(canvas, body, context, names)
 
     def names(self, context: Context) -> list[str]:
-        """The metrics that match the filter; parts of lists only where one was given."""
+        """The metrics that match the filter; parts of lists and bare keys only where one was given."""
         found = {name for run in context.snapshots for name in run.metrics}
         try:
             pattern = re.compile(self.filter)
         except re.error:
             pattern = re.compile(re.escape(self.filter))
-        kept = [name for name in found if pattern.search(name) and (self.filter or "[" not in name)]
+        kept = [name for name in found if pattern.search(name) and (self.filter or ("/" in name and "[" not in name))]
         return sorted(kept, key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
 
     def scroll(self, lines: int) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
+from neat.events.schema import Event
 from neat.monitor.canvas import Canvas, Rect
 from neat.monitor.format import amount, duration, number, percent, short, size
 from neat.monitor.plot import Band, Line, draw, fit
@@ -16,6 +18,8 @@ from neat.monitor.snapshot import Snapshot
 from neat.monitor.theme import LETTERS, SERIES
 
 _NATS_PER_BIT = math.log(2)
+_RECENT = 8
+"""Reports whose mean is where a forecast begins."""
 Row = tuple[str, str, str]
 
 
@@ -96,7 +100,10 @@ def loss_panel(canvas: Canvas, area: Rect, context: Context) -> None:
     lines = overlaid(context, "train/bpb", low, high, dots)
     held_out = run.metrics.get("eval/bpb")
     if held_out is not None:
-        lines += line(run, held_out, low, high, dots, style="line2", by_time=context.looks.view.by_time, letter="◆")
+        found = line(run, held_out, low, high, dots, style="line2", by_time=context.looks.view.by_time)
+        lines += [replace(part, style="line2 bold", marker="◆") for part in found]
+    if bands:
+        lines.append(Line([(x, (low_ + high_) / 2, (low_ + high_) / 2) for x, low_, high_ in bands[0].points], "info"))
     axes = fit(lines, bands, low, high, log=context.looks.log)
     if axes is None:
         message(canvas, inside, ["no step has been reported yet", run.health.text])
@@ -140,13 +147,18 @@ def small_chart(canvas: Canvas, area: Rect, context: Context, title: str, name: 
 def forecast(run: Snapshot) -> Band | None:
     """What the dynamics model expects ahead: mean and two standard deviations, in bits per byte."""
     event = run.latest("dynamics")
-    newest = run.last("train/bpb")
-    if event is None or newest is None:
+    metric = run.metrics.get("train/bpb")
+    if event is None or metric is None:
+        return None
+    with run.store.lock:
+        stop = metric.rows(0, event.step)[1]
+        recent = metric.table.extent(metric.column, stop - _RECENT, stop).mean
+    if not math.isfinite(recent):
         return None
     lists = [event.data.get(key) for key in ("horizons", "forecast/mean", "forecast/sigma")]
     if not all(isinstance(part, list) for part in lists):
         return None
-    points = [(float(event.step), newest, newest)]
+    points = [(float(event.step), recent, recent)]
     for ahead, mean, sigma in zip(*lists, strict=False):  # type: ignore[arg-type]
         if all(isinstance(value, int | float) for value in (ahead, mean, sigma)):
             middle, reach = mean / _NATS_PER_BIT, 2 * sigma / _NATS_PER_BIT
@@ -260,7 +272,38 @@ def _alert_lines(canvas: Canvas, area: Rect, run: Snapshot) -> None:
         rows.append((f"⚠ {alert.step}: {kind}{alert.message}", style))
     if not rows:
         rows = [("✓ nothing needs attention", "good")]
+    if area.height > len(rows) + 2:
+        rows += [("", ""), *_news(run)]
     _put_rows(canvas, area, rows)
+
+
+def _news(run: Snapshot) -> list[tuple[str, str]]:
+    """What happened last, the newest first."""
+    kinds = ("checkpoint", "eval", "upload", "request", "activation", "rollback", "resume", "probe", "sample", "budget")
+    events = [event for kind in kinds for event in run.events.get(kind, ())[-8:]]
+    events.sort(key=lambda event: event.seq, reverse=True)
+    return [(f"{event.step}: {_told(event)}", "dim") for event in events[:40]]
+
+
+def _told(event: Event) -> str:
+    data = event.data
+    match event.type:
+        case "eval":
+            value = data.get("eval/bpb", data.get("eval/accuracy"))
+            return f"held-out {number(float(value))}" if isinstance(value, int | float) else "evaluated"
+        case "checkpoint":
+            return f"saved {data.get('path', '')}"
+        case "upload":
+            return f"upload of {data.get('checkpoint', '?')} {data.get('state', '')}"
+        case "request":
+            return f"{data.get('request', '')} {data.get('outcome', '')} {data.get('text', '')}"
+        case "activation":
+            return f"{data.get('component', '')} {'on' if data.get('on') else 'off'}: {data.get('reason', '')}"
+        case "budget":
+            return f"length is now {data.get('total_steps', '?')} steps"
+        case "resume":
+            return "went on from here"
+    return f"{event.type} {data.get('reason', '')}"
 
 
 def _put_rows(canvas: Canvas, area: Rect, rows: Sequence[tuple[str, str]]) -> None:
