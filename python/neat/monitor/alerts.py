@@ -6,19 +6,17 @@ Every rule is a few running numbers, so that a million steps cost no memory; the
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from statistics import fmean, median
 
 from neat.events.schema import Event
 
 SPIKE_SIGMA = 6.0
 """Standard deviations above the recent mean at which a loss is a spike."""
 GRADIENT_FACTOR = 10.0
-"""Times the recent median at which a gradient norm is one."""
+"""Times the recent mean at which a gradient norm is one."""
 SLOW_FACTOR = 0.5
-"""Share of the recent median throughput below which the run is slow."""
+"""Share of the recent mean throughput below which the run is slow."""
 PLATEAU_REPORTS, PLATEAU_GAIN = 200, 0.002
 """Reports over which the loss must have fallen by this share of itself."""
 FULL_SHARE = 0.95
@@ -26,7 +24,7 @@ FULL_SHARE = 0.95
 LOW_DISK_BYTES = 2 * 2**30
 """Free space below which the next checkpoints may not fit."""
 RECENT, NEEDED = 64, 16
-"""Reports remembered by the rules, and needed before they speak."""
+"""Reports over which memory fades, and needed before the rules speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +39,32 @@ class Alert:
 
 
 @dataclass(slots=True)
+class _Usual:
+    """Mean and spread of the recent values of a metric, and how many there were; older ones fade."""
+
+    mean: float = 0.0
+    variance: float = 0.0
+    count: int = 0
+
+    @property
+    def known(self) -> bool:
+        return self.count >= NEEDED
+
+    def add(self, value: float) -> None:
+        self.count += 1
+        share = max(1.0 / self.count, 1.0 / RECENT)
+        away = value - self.mean
+        self.mean += share * away
+        self.variance = (1.0 - share) * (self.variance + share * away * away)
+
+
+@dataclass(slots=True)
 class Watch:
     """The rules' memory of one attempt; a rule that spoke is silent until its condition has ended."""
 
-    _losses: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
-    _norms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
-    _rates: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _loss: _Usual = field(default_factory=_Usual)
+    _norm: _Usual = field(default_factory=_Usual)
+    _rate: _Usual = field(default_factory=_Usual)
     _half: float = math.nan
     _sum: float = 0.0
     _reports: int = 0
@@ -57,19 +75,20 @@ class Watch:
         """Alerts of `step` events."""
         for event in events:
             data = event.data
-            loss, norm, rate = (_number(data, key) for key in ("train/loss", "optim/grad_norm", "perf/bytes_per_s"))
-            broken = data.get("nonfinite", [])
-            yield from self._say(event, "numbers", f"{_names(broken)} not finite", bool(broken))
+            broken = data.get("nonfinite")
+            if broken or "numbers" in self._active:
+                yield from self._say(event, "numbers", f"{_names(broken)} not finite", bool(broken))
             if data.get("train/window") != self._window:
                 # Another window runs at another speed.
                 self._window = data.get("train/window")
-                self._rates.clear()
-            if not math.isnan(loss):
+                self._rate = _Usual()
+            loss, norm, rate = data.get("train/loss"), data.get("optim/grad_norm"), data.get("perf/bytes_per_s")
+            if isinstance(loss, float | int):
                 yield from self._spike(event, loss)
                 yield from self._plateau(event, loss)
-            if not math.isnan(norm):
+            if isinstance(norm, float | int):
                 yield from self._gradient(event, norm)
-            if not math.isnan(rate):
+            if isinstance(rate, float | int):
                 yield from self._slow(event, rate)
 
     def system(self, events: Iterable[Event]) -> Iterator[Alert]:
@@ -85,16 +104,17 @@ class Watch:
             yield from self._say(event, "disk", text, free < LOW_DISK_BYTES)
 
     def _spike(self, event: Event, loss: float) -> Iterator[Alert]:
-        recent = self._losses
-        if len(recent) >= NEEDED:
-            mean = fmean(recent)
-            sigma = math.sqrt(fmean([(value - mean) ** 2 for value in recent])) + 1e-3 * mean
-            height = (loss - mean) / sigma
-            text = f"loss {loss:.4g}, {height:.0f} standard deviations above the last {len(recent)} reports"
-            yield from self._say(event, "spike", text, height > SPIKE_SIGMA)
-            if height > SPIKE_SIGMA:
+        usual = self._loss
+        if usual.known:
+            sigma = math.sqrt(usual.variance) + 1e-3 * abs(usual.mean)
+            limit = usual.mean + SPIKE_SIGMA * sigma
+            if loss > limit or "spike" in self._active:
+                height = (loss - usual.mean) / (sigma or 1.0)
+                text = f"loss {loss:.4g}, {height:.0f} standard deviations above the recent {usual.mean:.4g}"
+                yield from self._say(event, "spike", text, loss > limit)
+            if loss > limit:
                 return
-        recent.append(loss)
+        usual.add(loss)
 
     def _plateau(self, event: Event, loss: float) -> Iterator[Alert]:
         self._sum += loss
@@ -108,20 +128,20 @@ class Watch:
             yield from self._say(event, "plateau", text, before - mean < PLATEAU_GAIN * before)
 
     def _gradient(self, event: Event, norm: float) -> Iterator[Alert]:
-        recent = self._norms
-        if len(recent) >= NEEDED:
-            usual = median(recent) if norm > fmean(recent) else math.inf
-            text = f"gradient norm {norm:.3g}, usually {usual:.3g}"
-            yield from self._say(event, "gradients", text, norm > GRADIENT_FACTOR * usual)
-        recent.append(norm)
+        usual = self._norm
+        large = usual.known and norm > GRADIENT_FACTOR * usual.mean
+        if large or "gradients" in self._active:
+            yield from self._say(event, "gradients", f"gradient norm {norm:.3g}, usually {usual.mean:.3g}", large)
+        if not large:
+            usual.add(norm)
 
     def _slow(self, event: Event, rate: float) -> Iterator[Alert]:
-        recent = self._rates
-        if len(recent) >= NEEDED:
-            usual = median(recent) if rate < SLOW_FACTOR * fmean(recent) * 1.2 else 0.0
-            text = f"{rate / 1e3:.1f} kB/s, usually {usual / 1e3:.1f}"
-            yield from self._say(event, "speed", text, rate < SLOW_FACTOR * usual)
-        recent.append(rate)
+        usual = self._rate
+        slow = usual.known and rate < SLOW_FACTOR * usual.mean
+        if slow or "speed" in self._active:
+            text = f"{rate / 1e3:.1f} kB/s, usually {usual.mean / 1e3:.1f}"
+            yield from self._say(event, "speed", text, slow)
+        usual.add(rate)
 
     def _say(self, event: Event, kind: str, text: str, holds: bool) -> Iterator[Alert]:
         if holds and kind not in self._active:

@@ -28,6 +28,8 @@ from neat.monitor.screens.base import Context
 from neat.monitor.snapshot import Snapshot
 from neat.monitor.theme import DARK, LIGHT
 
+_FIRST = frozenset({"q", "ctrl+c", "tab", "shift+tab"})
+"""Keys that the terminal program would otherwise use itself."""
 QUESTIONS = {
     "save": "Save a checkpoint of {name} now?",
     "pause": "Pause {name} after this step? It goes on when you ask it to resume.",
@@ -51,7 +53,7 @@ class MonitorApp(App[None]):
     ENABLE_COMMAND_PALETTE = True
     CSS = "Screen { background: $background; }"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(",".join(key.keys), key.action, key.label or key.text, show=False, priority=key.action == "quit")
+        Binding(",".join(key.keys), key.action, key.label or key.text, show=False, priority=bool(_FIRST & {*key.keys}))
         for key in KEYS
     ]
 
@@ -163,8 +165,10 @@ class MonitorApp(App[None]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keys work where the table of keys says so."""
         ours = [key for key in KEYS if key.action.partition("(")[0] == action]
-        if not ours or len(self.screen_stack) > 1:
+        if not ours:
             return super().check_action(action, parameters)
+        if len(self.screen_stack) > 1:
+            return False
         run = self.run_in_front
         acts = run.writable and self._looking.step is None and run.health.alive
         working = usable(self._current, acts=acts, runs=len(self._snapshots))

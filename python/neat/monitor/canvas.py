@@ -59,7 +59,7 @@ class Canvas:
         if not 0 <= y < self.height:
             return x
         limit = self.width if width is None else min(self.width, x + width)
-        if text and cell_len(text) > limit - x:
+        if cells(text) > limit - x:
             text = _cut(text, limit - x)
         chars, styles = self.chars[y], self.styles[y]
         for char in text:
@@ -77,7 +77,7 @@ class Canvas:
 
     def put_right(self, right: int, y: int, text: str, style: str = "") -> int:
         """Writes text that ends before column `right`; returns its first column."""
-        start = right - cell_len(text)
+        start = right - cells(text)
         self.put(start, y, text, style)
         return start
 
@@ -111,7 +111,7 @@ class Canvas:
         end = x + 2
         if title:
             end = self.put(x + 2, y, f" {short(title, width - 6)} ", "title bold")
-        if note and end + cell_len(note) + 4 <= right:
+        if note and end + cells(note) + 4 <= right:
             self.put_right(right - 1, y, f" {note} ", "dim")
         return Rect(x + 2, y + 1, max(0, width - 4), height - 2)
 
@@ -169,8 +169,16 @@ def _split(length: int, shares: Sequence[float]) -> list[tuple[int, int]]:
     return parts
 
 
+def cells(text: str) -> int:
+    """Columns that a text takes."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
 def _cut(text: str, width: int) -> str:
     """`text` cut to `width` cells, its last one an ellipsis."""
-    while text and cell_len(text) > width - 1:
+    if width <= 0:
+        return ""
+    text = text[: width - 1]
+    while cells(text) > width - 1:
         text = text[:-1]
-    return text + "…" if width > 0 else ""
+    return text + "…"

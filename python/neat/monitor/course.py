@@ -87,8 +87,8 @@ class Course:
                     known.append(event)
                 else:
                     self.unknown += 1
-            for _, group in groupby(known, key=lambda event: (event.type, tuple(event.data))):
-                self._take(list(group))
+            for part in _between_resumes(known):
+                self._take_all(part)
             if known:
                 self.newest = known[-1]
                 self.first_time = self.first_time or known[0].time
@@ -99,6 +99,15 @@ class Course:
             if kind not in self._frozen:
                 self._frozen[kind] = tuple(kept)
         return dict(self._frozen)
+
+    def _take_all(self, events: list[Event]) -> None:
+        """Events without a resume, or one resume: by type, and within one by their keys, many at a time."""
+        by_type: dict[str, list[Event]] = {}
+        for event in events:
+            by_type.setdefault(event.type, []).append(event)
+        for same in by_type.values():
+            for _, group in groupby(same, key=lambda event: tuple(event.data)):
+                self._take(list(group))
 
     def _take(self, events: list[Event]) -> None:
         """Events of one type with the same keys."""
@@ -136,6 +145,17 @@ class Course:
             self._frozen.pop(kind, None)
         kept = [alert for alert in self.derived if alert.step <= event.step]
         self.derived = deque(kept, maxlen=KEPT_OF_OTHERS)
+
+
+def _between_resumes(events: list[Event]) -> list[list[Event]]:
+    """Cuts events so that each resume stands alone: order matters only across it."""
+    parts: list[list[Event]] = [[]]
+    for event in events:
+        if event.type == "resume":
+            parts += [[event], []]
+        else:
+            parts[-1].append(event)
+    return [part for part in parts if part]
 
 
 def _rising(events: list[Event]) -> list[list[Event]]:

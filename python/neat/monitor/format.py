@@ -66,5 +66,7 @@ def percent(share: float | None) -> str:
 
 def short(text: str, width: int, ellipsis: str = "…") -> str:
     """`text` on one line, safe for a terminal, cut to `width` characters."""
-    line = printable(" ".join(text.split()))
+    line = " ".join(text[: 4 * width + 64].split())
+    if not line.isprintable():
+        line = printable(line)
     return line if len(line) <= width else line[: max(0, width - len(ellipsis))] + ellipsis

@@ -5,7 +5,7 @@ from __future__ import annotations
 from neat.monitor.bindings import SHORT, TITLES, usable
 from neat.monitor.canvas import Canvas, Rect
 from neat.monitor.format import duration, percent, short
-from neat.monitor.screens.base import Context, Screen
+from neat.monitor.screens.base import Context, Screen, wrapped
 from neat.monitor.snapshot import Snapshot
 from neat.monitor.theme import LETTERS, SERIES
 
@@ -23,8 +23,8 @@ def draw_all(canvas: Canvas, screen: Screen, context: Context) -> None:
     """The head, the screen and the foot; a sentence where the terminal is too small."""
     if canvas.width < MIN_WIDTH or canvas.height < MIN_HEIGHT:
         text = f"the monitor needs {MIN_WIDTH} x {MIN_HEIGHT} characters, this is {canvas.width} x {canvas.height}"
-        for row in range(0, 1 + len(text) // max(1, canvas.width)):
-            canvas.put(0, row, text[row * canvas.width : (row + 1) * canvas.width])
+        for row, line in enumerate(wrapped(text, canvas.width)):
+            canvas.put(0, row, line)
         return
     _head(canvas, context)
     _tabs(canvas, Rect(0, 1, canvas.width, 1), screen.name)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from neat.monitor.follow import Follower
 from neat.monitor.snapshot import Snapshot
 
-POLL_S = 0.5
+POLL_S = 1.0
 """Seconds between looks at the files of runs that are read to their end."""
 TELL_S = 1.0
 """Longest time without a snapshot: ages are shown in seconds."""

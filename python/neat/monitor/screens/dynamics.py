@@ -14,6 +14,9 @@ from neat.monitor.screens.ribbon import draw_ribbon, phase_spans
 from neat.monitor.series import x_range
 from neat.monitor.snapshot import Snapshot
 
+_HEADS = ("ahead", "loss", "± σ", "MAE", "fit", "inside")
+_ALL_COLUMNS = 44
+"""Width from which the table of forecasts has all its columns."""
 _KINDS = ("jump", "correct", "rollback", "probe", "phase")
 
 
@@ -56,22 +59,14 @@ class Dynamics(Screen):
         if event is None:
             message(canvas, inside, ["no forecast yet"])
             return
-        heads = ("ahead", "loss", "± σ", "MAE", "fit", "covered")
-        width = max(6, inside.width // len(heads))
-        canvas.spans(inside.x, inside.y, [(head.rjust(width - 1) + " ", "dim") for head in heads], inside.width)
-        horizons = _list(event, "horizons")
-        for row, ahead in enumerate(horizons[: inside.height - 1]):
-            mean, sigma = _item(event, "forecast/mean", row), _item(event, "forecast/sigma", row)
-            model, alone = _best_error(event, row), _item(event, "error/mae_fit", row)
-            covered = _item(event, "coverage", row)
-            better = model is not None and alone is not None and model < alone
-            cells = [
-                (f"{ahead:g}", ""), (number(mean), "title"), (number(sigma, 2), "dim"),
-                (number(model, 3), "good" if better else "warn" if alone is not None else ""), (number(alone, 3), "dim"),
-                (percent(covered), _coverage_style(covered, nominal)),
-            ]  # fmt: skip
-            y = inside.y + 1 + row
-            canvas.spans(inside.x, y, [(text.rjust(width - 1) + " ", style) for text, style in cells], inside.width)
+        rows = [_forecast_row(event, row, ahead, nominal) for row, ahead in enumerate(_list(event, "horizons"))]
+        chosen = [0, 1, 2, 3, 4, 5] if inside.width >= _ALL_COLUMNS else [0, 1, 3, 4, 5]
+        width = max(6, inside.width // len(chosen))
+        heads = [(_HEADS[column].rjust(width - 1) + " ", "dim") for column in chosen]
+        canvas.spans(inside.x, inside.y, heads, inside.width)
+        for y, cells in enumerate(rows[: inside.height - 1], inside.y + 1):
+            parts = [(cells[column][0].rjust(width - 1) + " ", cells[column][1]) for column in chosen]
+            canvas.spans(inside.x, y, parts, inside.width)
 
     def _credit(self, canvas: Canvas, area: Rect, context: Context) -> None:
         """Error of the forecasts over the run, or the credit where no error is known."""
@@ -115,6 +110,19 @@ class Dynamics(Screen):
             canvas.spans(inside.x, inside.y + row, _entry(event), inside.width)
         if not events:
             message(canvas, inside, ["no jump has been tried yet"])
+
+
+def _forecast_row(event: Event, row: int, ahead: float, nominal: float | None) -> list[tuple[str, str]]:
+    """The cells of one horizon: text and style."""
+    mean, sigma = _item(event, "forecast/mean", row), _item(event, "forecast/sigma", row)
+    model, alone = _best_error(event, row), _item(event, "error/mae_fit", row)
+    covered = _item(event, "coverage", row)
+    better = model is not None and alone is not None and model < alone
+    return [
+        (f"{ahead:g}", ""), (number(mean, 3), "title"), (number(sigma, 2), "dim"),
+        (number(model, 3), "good" if better else "warn" if alone is not None else ""), (number(alone, 3), "dim"),
+        (percent(covered), _coverage_style(covered, nominal)),
+    ]  # fmt: skip
 
 
 def _counts(run: Snapshot) -> str:
