@@ -1,4 +1,4 @@
-"""The monitor on a run of a million events: time to the first screen, memory, time to the whole history, cost of following.
+"""The monitor on a run of a million events: first screen, whole history, memory, cost of following.
 
 Usage: ``python benchmarks/monitor.py [--events 1000000] [--out benchmarks/results/monitor.json]``. The file is made
 from a recorded step event (31 metrics, about 880 bytes a line), heartbeats and system events; every figure is
@@ -116,7 +116,9 @@ def append(path: Path) -> None:
     """Appends steps until it is killed."""
     with path.open("rb") as file:
         file.seek(-4096, os.SEEK_END)
-        last = json.loads([line for line in file.read().split(b"\n") if b'"type":"step"' in line and line[:1] == b"{"][-1])
+        last = json.loads(
+            [line for line in file.read().split(b"\n") if b'"type":"step"' in line and line[:1] == b"{"][-1]
+        )
     waiting = threading.Event()
     with path.open("ab", buffering=0) as file:
         while not waiting.wait(STEP_S):

@@ -35,7 +35,9 @@ def with_made_up_events(folder: Path) -> Path:
     """A run directory with the recording and the made-up events."""
     copy_recorded(folder)
     record = json.loads((folder / "run.json").read_text())
-    record["made_up_for_tests"] = "phase, jump, correct, rollback, dynamics, probe, request, upload, alert; gpu/ of system"
+    record["made_up_for_tests"] = (
+        "phase, jump, correct, rollback, dynamics, probe, request, upload, alert; gpu/ of system"
+    )
     (folder / "run.json").write_text(json.dumps(record, indent=2))
     lines = [encode(event) for event in _numbered(_interleaved(RECORDED / "events.jsonl"))]
     (folder / "events.jsonl").write_bytes(b"".join(lines))
@@ -63,13 +65,19 @@ def _interleaved(path: Path) -> Iterator[Event]:
 def _of_step(event: Event, chooser: random.Random) -> Iterator[tuple[str, dict[str, object]]]:
     step, loss = event.step, float(event.data["train/loss"])  # type: ignore[arg-type]
     if step == 24:
-        yield "phase", _move("WARMUP", "FULL", "10 % of the steps are done, the loss falls and 24 forecasts came due", 24)
+        yield (
+            "phase",
+            _move("WARMUP", "FULL", "10 % of the steps are done, the loss falls and 24 forecasts came due", 24),
+        )
     if step == 52:
         yield "phase", _move("FULL", "PREDICT", "confidence 0.41 below 0.60", 28, accepted=False)
     if step == 70:
         yield "request", {"request": "note", "outcome": "done", "text": "looks fine so far", "by": "test@host"}
     if step == 96:
-        yield "alert", {"severity": "warning", "message": "an update with a loss or gradient that is not finite was skipped"}
+        yield (
+            "alert",
+            {"severity": "warning", "message": "an update with a loss or gradient that is not finite was skipped"},
+        )
     if step == 200:
         yield "probe", _probe(loss)
     if step > 24 and step % 10 == 0:
@@ -83,7 +91,7 @@ def _cycle(step: int, loss: float, chooser: random.Random) -> Iterator[tuple[str
     gain = chooser.uniform(0.004, 0.02) if accepted else -0.003
     jump = {
         "mode": "macro", "accepted": accepted, "horizon": 8, "share": 0.5 if accepted else 0.0,
-        "reason": "the probe gained 3.1 standard errors" if accepted else "no share gained more than its standard error",
+        "reason": "the probe gained 3.1 standard errors" if accepted else "no share gained enough",
         "delta_norm": 0.31, "keys": 42, "candidates": [[0.25, gain / 2, 0.002], [0.5, gain, 0.003]],
         "forecast/loss": loss * 0.98, "forecast/sigma": 0.02, "phase/confidence": 0.7 + 0.001 * step,
         "credit/expected": gain, "credit/spent_steps": 0.2 + step / 400, "credit/cap_steps": 2.4,
@@ -97,12 +105,13 @@ def _cycle(step: int, loss: float, chooser: random.Random) -> Iterator[tuple[str
     yield "phase", _move("PREDICT", "CORRECT", "a jump of 8 steps was applied", 1)
     if step == 180:
         yield "rollback", {
-            "reason": "loss 4.2 standard deviations above the forecast", "signal": "forecast", "severity": 2, "count": 1,
-            "limit": 3, "snapshot_step": 180, "weights": "1f0c" * 8, "lr_scale": 0.5, "horizon_scale": 0.5,
+            "reason": "loss 4.2 standard deviations above the forecast", "signal": "forecast", "severity": 2,
+            "count": 1, "limit": 3, "snapshot_step": 180, "weights": "1f0c" * 8, "lr_scale": 0.5, "horizon_scale": 0.5,
         }  # fmt: skip
     yield "correct", {
         "steps": 4, "residual_norm": 0.12, "residual_cosine": 0.83, "correction": 0.1, "correction_norm": 0.01,
-        "credit": gain * 0.8, "credit/total": gain * step / CYCLE, "error/before": 0.03, "error/after": 0.02, "store": 3,
+        "credit": gain * 0.8, "credit/total": gain * step / CYCLE, "error/before": 0.03, "error/after": 0.02,
+        "store": 3,
     }  # fmt: skip
     yield "phase", _move("CORRECT", "FULL", "the residual is known", 4)
 
@@ -120,7 +129,8 @@ def _dynamics(step: int, loss: float, chooser: random.Random) -> dict[str, objec
         "horizons": horizons, "forecast/mean": mean, "forecast/sigma": [0.02 * math.sqrt(ahead) for ahead in horizons],
         "forecast/epistemic": [0.005] * 4, "forecast/fit": [value * 1.01 for value in mean], "forecast/corrected": mean,
         "model/nll": 2.0 - step / 200, "model/kl": 0.1, "model/grad_norm": 0.6, "interval": 0.8, "count": step // 4,
-        "error/mae": error if known else [None] * 4, "error/mae_fit": [value * 1.3 for value in error] if known else [None] * 4,
+        "error/mae": error if known else [None] * 4,
+        "error/mae_fit": [value * 1.3 for value in error] if known else [None] * 4,
         "error/mae_corrected": [value * 0.95 for value in error] if known else [None] * 4,
         "coverage": [0.81, 0.78, 0.74, 0.62] if known else [None] * 4,
         "gain": [0.9, 0.7, 0.4, -0.1], "kinds": ["hidden", "embedding", "head", "vector"],
@@ -149,7 +159,8 @@ def _uploads(event: Event, chooser: random.Random) -> Iterator[tuple[str, dict[s
 def _gpu(step: int, chooser: random.Random) -> dict[str, object]:
     busy = min(1.0, 0.9 + chooser.uniform(-0.05, 0.08))
     return {
-        "gpu/0/name": "Made-up GPU", "gpu/0/utilisation": round(busy, 2), "gpu/0/memory_used_bytes": int((20 + step / 60) * GIB),
+        "gpu/0/name": "Made-up GPU", "gpu/0/utilisation": round(busy, 2),
+        "gpu/0/memory_used_bytes": int((20 + step / 60) * GIB),
         "gpu/0/memory_total_bytes": 80 * GIB, "gpu/0/power_w": round(480 + 40 * busy, 1), "gpu/0/power_limit_w": 700.0,
         "gpu/0/temperature_c": 55 + step // 20, "gpu/0/throttle": ["power cap"] if step > 200 else [],
     }  # fmt: skip

@@ -12,11 +12,14 @@ import time
 from pathlib import Path
 
 from neat.cli.arguments import say
-from neat.errors import NeatError, UsageError
+from neat.errors import NeatError, UsageError, printable
 from neat.events.rundir import RunPaths
 
 FIRST_WAIT_S = 0.05
 """Seconds between looks for the run directory, while the trainer starts."""
+
+
+_LAST_BYTES = 2000
 
 
 def train_and_watch(out: Path) -> int:
@@ -30,7 +33,9 @@ def train_and_watch(out: Path) -> int:
     from neat.monitor.follow import Follower
 
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("--monitor needs a terminal", hint="leave it out, and look with: neat monitor --print overview")
+        raise UsageError(
+            "--monitor needs a terminal", hint="leave it out, and look with: neat monitor --print overview"
+        )
     console = out.with_name(out.name + ".console.log")
     process = start(trainer_command(sys.argv), console)
     _wait_for_run(process, out, console)
@@ -40,6 +45,8 @@ def train_and_watch(out: Path) -> int:
         say(f"training goes on as process {process.pid}; its messages are in {console}")
         say(f"neat monitor {out} shows it again, and stops it with S")
         return code
+    if ended:
+        say(_last_words(console))
     say(f"the trainer ended with exit code {ended}; its messages are in {console}")
     return ended
 
@@ -57,7 +64,7 @@ def start(command: list[str], console: Path) -> subprocess.Popen[bytes]:
     try:
         console.parent.mkdir(parents=True, exist_ok=True)
         with console.open("ab") as output:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603  the words of our own command line
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
     except OSError as error:
@@ -73,7 +80,12 @@ def _wait_for_run(process: subprocess.Popen[bytes], out: Path, console: Path) ->
             return
         time.sleep(FIRST_WAIT_S)
     if process.returncode:
-        said = console.read_bytes()[-4000:].decode(errors="replace").strip()
         raise NeatError(
-            f"the trainer ended with exit code {process.returncode}:\n{said}", hint=f"its messages are in {console}"
+            f"the trainer ended with exit code {process.returncode}:\n{_last_words(console)}",
+            hint=f"its messages are in {console}",
         )
+
+
+def _last_words(console: Path) -> str:
+    """The end of what a trainer said."""
+    return printable(console.read_bytes()[-_LAST_BYTES:].decode(errors="replace").strip())

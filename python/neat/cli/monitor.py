@@ -76,7 +76,9 @@ def _print(arguments: argparse.Namespace, followers: list[Follower], mirrors: li
     width, height = parse_size(arguments.size)
     for mirror in mirrors:
         if not mirror.wait(REMOTE_WAIT_S):
-            raise NeatError(mirror.trouble or "the other machine says nothing", hint="does ssh work without a password?")
+            raise NeatError(
+                mirror.trouble or "the other machine says nothing", hint="does ssh work without a password?"
+            )
     for follower in followers:
         follower.read_all()
     canvas = drawn(followers, arguments.printed, width, height)

@@ -17,7 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="RUN", help="run directory (default: runs/NAME; of an expert, runs/EXPERT)"
     )
-    parser.add_argument("--monitor", action="store_true", help="watch the run in the terminal; leaving it does not stop it")
+    parser.add_argument(
+        "--monitor", action="store_true", help="watch the run in the terminal; leaving it does not stop it"
+    )
     parser.add_argument(
         "--log",
         metavar="COMPONENT=LEVEL",

@@ -31,8 +31,8 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What the name of a run looks like; it is also the name of a directory."""
 
 __all__ = [
-    "NAME", "Activation", "Checkpoint", "Config", "Data", "Expert", "Memory", "Monitor", "Network", "Ngram", "Optim", "Patcher",
-    "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
+    "NAME", "Activation", "Checkpoint", "Config", "Data", "Expert", "Memory", "Monitor", "Network", "Ngram", "Optim",
+    "Patcher", "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections", "settings",
 ]  # fmt: skip
 
 

@@ -81,7 +81,7 @@ class MonitorApp(App[None]):
         self._looking = Looking()
         self._palette = DARK
         self._face = Face(ascii_only=ascii_only)
-        self._reading = Reading(followers, lambda place, snapshot: self._tell(place, snapshot)) if live else None
+        self._reading = Reading(followers, self._tell) if live else None
 
     @property
     def context(self) -> Context:
@@ -300,7 +300,7 @@ class MonitorApp(App[None]):
         question = QUESTIONS[kind].format(name=self.run_in_front.name)
         follower = self._followers[self._front]
 
-        def answered(yes: bool | None) -> None:  # noqa: FBT001
+        def answered(yes: bool | None) -> None:
             if yes:
                 self._ask(follower, kind, text)
 

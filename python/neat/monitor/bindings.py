@@ -1,4 +1,4 @@
-"""Every key of the monitor, once: this table makes the bindings, the footer, the help screen and the command palette."""
+"""Every key of the monitor, once: the table makes the bindings, the last line, the help and the command palette."""
 
 from __future__ import annotations
 

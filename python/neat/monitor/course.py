@@ -6,7 +6,6 @@ from array import array
 from collections import deque
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TypeVar
 
 from neat.events.schema import SUPERSEDED_BY_RESUME, TYPES, Event
 from neat.monitor.alerts import Alert, Watch
@@ -21,8 +20,6 @@ _KNOWN = frozenset(TYPES)
 _CODES = {name: code for code, name in enumerate(TYPES)}
 _UNKNOWN, _BAD = 254, 255
 _LARGEST = 2**63 - 1
-
-_T = TypeVar("_T")
 
 
 class LogIndex:

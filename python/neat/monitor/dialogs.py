@@ -17,7 +17,9 @@ MAX_TEXT = 2000
 
 _CSS = """
 {name} {{ align: center {place}; background: $background 60%; }}
-{name} > Vertical {{ width: 64; max-width: 95%; height: auto; padding: 1 2; border: round $primary; background: $surface; }}
+{name} > Vertical {{
+  width: 64; max-width: 95%; height: auto; padding: 1 2; border: round $primary; background: $surface;
+}}
 {name} Label {{ width: 1fr; }}
 {name} Horizontal {{ height: auto; margin-top: 1; align-horizontal: right; }}
 {name} Button {{ margin-left: 2; }}
@@ -48,7 +50,7 @@ class Confirm(ModalScreen[bool]):
         """A button answers."""
         self.dismiss(event.button.id == "yes")
 
-    def action_answer(self, answer: bool) -> None:  # noqa: FBT001
+    def action_answer(self, answer: bool) -> None:
         """A key answers."""
         self.dismiss(answer)
 

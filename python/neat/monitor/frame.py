@@ -1,4 +1,4 @@
-"""What surrounds every screen: the state of the run above, tabs, and the keys below. One function draws a whole screen."""
+"""What surrounds every screen: the state of the run and the tabs above, the keys below."""
 
 from __future__ import annotations
 

@@ -63,18 +63,35 @@ class Health:
 def judge(events: Mapping[str, tuple[Event, ...]], newest: Event | None, holder: Holder, now: float) -> Health:
     """The health of a run from its events, its lock and the time."""
     if newest is None:
-        if holder.held:
-            return Health("waiting", f"{holder} prepares the run")
-        return Health("waiting", "no events yet")
-    age = max(0.0, now - newest.time)
-    if newest.type == "end":
-        return _ended(newest, age)
+        return _unheard(holder)
+    end, run = _last(events, "end"), _last(events, "run")
+    # A thread may still write after the end; a next attempt writes heartbeats before its `run`, and holds the lock.
+    if end is not None and (run is None or run.seq < end.seq) and not (holder.held and newest.seq > end.seq):
+        return _ended(end, max(0.0, now - end.time))
+    return _unended(_last(events, "request"), max(0.0, now - newest.time), holder, now)
+
+
+def _last(events: Mapping[str, tuple[Event, ...]], kind: str) -> Event | None:
+    found = events.get(kind)
+    return found[-1] if found else None
+
+
+def _unheard(holder: Holder) -> Health:
+    """A run without events."""
+    if holder.held:
+        return Health("waiting", f"{holder} prepares the run")
+    if holder.held is False and holder.pid is not None:
+        return Health("gone", f"{holder} ended before it wrote an event")
+    return Health("waiting", "no events yet")
+
+
+def _unended(request: Event | None, age: float, holder: Holder, now: float) -> Health:
+    """A run whose last attempt did not say that it ended; `age` is that of its newest event."""
     if holder.held is False:
         return Health("gone", f"no heartbeat for {duration(age)}: the process is gone ({holder})", age)
     if age > SILENT_S:
         known = f"{holder} still holds the run" if holder.held else "whether it lives cannot be told from here"
         return Health("silent", f"no heartbeat for {duration(age)}: {known}", age)
-    request = events["request"][-1] if events.get("request") else None
     if request is not None and request.data.get("request") == "pause" and request.data.get("outcome") == "done":
         return Health("paused", f"paused on request {duration(now - request.time)} ago", age)
     return Health("running", f"heartbeat {duration(age)} ago, {holder}", age)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from neat.monitor.canvas import Canvas, Rect
 from neat.monitor.format import amount, number
@@ -62,14 +63,9 @@ class Axes:
 
 def fit(lines: Sequence[Line], bands: Sequence[Band], x_low: float, x_high: float, *, log: bool) -> Axes | None:
     """Axes that hold everything visible, None when nothing is."""
-    values = [
-        value
-        for group in (*lines, *bands)
-        for point in group.points
-        if point is not None and x_low <= point[0] <= x_high
-        for value in point[1:]
-        if not log or value > 0
-    ]
+    points = [point for line in lines for point in line.points] + [point for band in bands for point in band.points]
+    visible = [point for point in points if point is not None and x_low <= point[0] <= x_high]
+    values = [value for _, *both in visible for value in both if not log or value > 0]
     if not values:
         return None
     low, high = min(values), max(values)
@@ -129,7 +125,10 @@ def tick_labels(ticks: Sequence[float]) -> list[str]:
         return [amount(tick).replace(" ", "") if largest >= _LARGE else number(tick, 3) for tick in ticks]
     for decimals in range(7):
         labels = [f"{tick:.{decimals}f}" for tick in ticks]
-        if all(math.isclose(float(label), tick, rel_tol=1e-6, abs_tol=1e-9) for label, tick in zip(labels, ticks, strict=True)):
+        if all(
+            math.isclose(float(label), tick, rel_tol=1e-6, abs_tol=1e-9)
+            for label, tick in zip(labels, ticks, strict=True)
+        ):
             return labels
     return [number(tick) for tick in ticks]
 
@@ -152,9 +151,7 @@ def _log_ticks(low: float, high: float, wanted: int) -> list[float]:
     return ticks[::stride]
 
 
-def _draw_y(
-    canvas: Canvas, plot: Rect, axes: Axes, ticks: Sequence[float], labels: Sequence[str], left: int
-) -> None:
+def _draw_y(canvas: Canvas, plot: Rect, axes: Axes, ticks: Sequence[float], labels: Sequence[str], left: int) -> None:
     for y in range(plot.y, plot.y + plot.height):
         canvas.put(plot.x - 1, y, "│", "frame")
     for tick, label in zip(ticks, labels, strict=True):
@@ -164,9 +161,7 @@ def _draw_y(
         canvas.put(plot.x, y, "┈" * plot.width, "faint")
 
 
-def _draw_x(
-    canvas: Canvas, plot: Rect, axes: Axes, marks: Sequence[tuple[float, str, str]], *, seconds: bool
-) -> None:
+def _draw_x(canvas: Canvas, plot: Rect, axes: Axes, marks: Sequence[tuple[float, str, str]], *, seconds: bool) -> None:
     y = plot.y + plot.height
     canvas.put(plot.x - 1, y, "└" + "─" * plot.width, "frame")
     free = plot.x - 1
@@ -177,9 +172,9 @@ def _draw_x(
         if start > free:
             canvas.put(start, y, text, "dim")
             free = start + len(text)
-    for x, char, style in marks:
-        if axes.x_low <= x <= axes.x_high:
-            canvas.put(plot.x + axes.column(x, plot.width), y, char, style)
+    for at, char, style in marks:
+        if axes.x_low <= at <= axes.x_high:
+            canvas.put(plot.x + axes.column(at, plot.width), y, char, style)
 
 
 def _span(seconds: float) -> str:
@@ -190,7 +185,7 @@ def _span(seconds: float) -> str:
 
 def _draw_band(canvas: Canvas, plot: Rect, axes: Axes, band: Band) -> None:
     points = [point for point in band.points if axes.x_low <= point[0] <= axes.x_high]
-    for (x0, low0, high0), (x1, low1, high1) in zip(points, points[1:], strict=False):
+    for (x0, low0, high0), (x1, low1, high1) in pairwise(points):
         first, last = axes.column(x0, plot.width), axes.column(x1, plot.width)
         for column in range(first, last + 1):
             share = (column - first) / max(1, last - first)
@@ -226,9 +221,7 @@ class _Dots:
         if line.letter:
             self._put(canvas, last, line.letter, f"{line.style} bold", 1)
 
-    def _put(
-        self, canvas: Canvas, point: tuple[float, float, float] | None, char: str, style: str, right: int
-    ) -> None:
+    def _put(self, canvas: Canvas, point: tuple[float, float, float] | None, char: str, style: str, right: int) -> None:
         """A character at a point, or `right` of it."""
         if point is None or not self._axes.x_low <= point[0] <= self._axes.x_high or (self._axes.log and point[2] <= 0):
             return

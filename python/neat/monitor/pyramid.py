@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 BLOCK = 32
 """Values, or blocks of the level below, in one block."""
 
 
-class Extent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Extent:
     """What a range holds: `low` and `high` (NaN when `count` is 0), the sum and the number of its finite values."""
 
     low: float

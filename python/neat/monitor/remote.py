@@ -118,7 +118,7 @@ class Mirror:
         )
         command = ["ssh", "-C", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"]
         command += ["-o", "ServerAliveInterval=10", "--", self._host, f"exec sh -c {shlex.quote(script)}"]
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: S603  the host cannot be an option, the path is quoted
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as process:
             self._process = process
@@ -171,5 +171,3 @@ def _body(lines: Iterator[bytes]) -> bytes:
         return base64.b64decode(b"".join(parts), validate=True)
     except binascii.Error as error:
         raise ValueError("what came is not base64") from error
-
-

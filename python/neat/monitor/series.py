@@ -1,4 +1,4 @@
-"""From a metric in the store to the points of a line: all of them where they fit, their extents per column where not."""
+"""From a metric in the store to the points of a line: all where they fit, their extents per column where not."""
 
 from __future__ import annotations
 

@@ -111,7 +111,9 @@ class Snapshot:
     def alerts(self) -> tuple[Alert, ...]:
         """Alerts of the trainer and of the monitor, oldest first."""
         told = [
-            Alert("event", str(event.data.get("severity", "")), event.step, event.time, str(event.data.get("message", "")))
+            Alert(
+                "event", str(event.data.get("severity", "")), event.step, event.time, str(event.data.get("message", ""))
+            )
             for event in self.events.get("alert", ())
         ]
         return tuple(sorted([*told, *self.derived], key=lambda alert: alert.time))
@@ -123,9 +125,7 @@ class Snapshot:
         time = self._time_of(step)
         events = {
             kind: tuple(
-                event
-                for event in kept
-                if (event.step <= step if kind in SUPERSEDED_BY_RESUME else event.time <= time)
+                event for event in kept if (event.step <= step if kind in SUPERSEDED_BY_RESUME else event.time <= time)
             )
             for kind, kept in self.events.items()
         }
@@ -137,4 +137,4 @@ class Snapshot:
         with self.store.lock:
             table = self.store.table("step")
             row = bisect_right(table.steps, step)
-            return table.times[row - 1] if 0 < row else self.course.first_time
+            return table.times[row - 1] if row else self.course.first_time

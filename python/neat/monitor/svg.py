@@ -49,7 +49,9 @@ def as_svg(canvas: Canvas, theme: Theme, title: str) -> str:
                 parts.append(_rect(x, y, len(text), style.bgcolor.name))
             colour = str(style.color.name if style.color else theme.foreground)
             plain = "".join(
-                " " if _shape(char, x + place, y, shapes.setdefault(colour, []), strokes.setdefault(colour, [])) else char
+                " "
+                if _shape(char, x + place, y, shapes.setdefault(colour, []), strokes.setdefault(colour, []))
+                else char
                 for place, char in enumerate(text)
             )
             words += _text(plain, x, y, style, colour)
@@ -73,8 +75,8 @@ def _runs(canvas: Canvas, y: int, theme: Theme) -> Iterator[tuple[int, str, Styl
 
 
 def _rect(x: int, y: int, cells: int, colour: str) -> str:
-    left, top = x * CELL_WIDTH, y * CELL_HEIGHT
-    return f'<rect x="{left:.1f}" y="{top:g}" width="{cells * CELL_WIDTH + 0.2:.1f}" height="{CELL_HEIGHT:g}" fill="{colour}"/>'
+    left, top, width = x * CELL_WIDTH, y * CELL_HEIGHT, cells * CELL_WIDTH + 0.2
+    return f'<rect x="{left:.1f}" y="{top:g}" width="{width:.1f}" height="{CELL_HEIGHT:g}" fill="{colour}"/>'
 
 
 def _text(plain: str, x: int, y: int, style: Style, colour: str) -> Iterator[str]:
@@ -82,9 +84,8 @@ def _text(plain: str, x: int, y: int, style: Style, colour: str) -> Iterator[str
     for match in _WORD.finditer(plain):
         left, base = (x + match.start()) * CELL_WIDTH, y * CELL_HEIGHT + 13.5
         length = len(match[0]) * CELL_WIDTH
-        yield (
-            f'<text x="{left:.1f}" y="{base:g}" textLength="{length:.1f}" fill="{colour}"{kind}>{escape(match[0])}</text>'
-        )
+        place = f'x="{left:.1f}" y="{base:g}" textLength="{length:.1f}"'
+        yield f'<text {place} fill="{colour}"{kind}>{escape(match[0])}</text>'
 
 
 def _shape(char: str, x: int, y: int, fills: list[str], strokes: list[str]) -> bool:
@@ -106,7 +107,9 @@ def _shape(char: str, x: int, y: int, fills: list[str], strokes: list[str]) -> b
         strokes += [f"M{middle:.1f} {top + at:.1f}v2" for at in (1, 5.5, 10, 14.5)]
     elif char == "░":
         fills += [
-            _box(left + dx, top + dy, 1.3, 1.3) for dy in (1.5, 6, 10.5, 15) for dx in ((0.8, 5.0) if dy in (1.5, 10.5) else (2.9, 7.1))
+            _box(left + dx, top + dy, 1.3, 1.3)
+            for dy in (1.5, 6, 10.5, 15)
+            for dx in ((0.8, 5.0) if dy in (1.5, 10.5) else (2.9, 7.1))
         ]
     elif char in "▲▼":
         tip, base = (top + 4, top + 14) if char == "▲" else (top + 14, top + 4)

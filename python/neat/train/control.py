@@ -41,8 +41,7 @@ class Control:
         self._mono, self._sleep = mono, sleep
         self._looked = mono()
         self._paused = False
-        for path in requests.pending(root):
-            self._answer(path, 0, "refused", "asked before this attempt began")
+        self._look(0, refused="asked before this attempt began")
 
     def poll(self, step: int) -> bool:
         """Answers what was asked since the last look; true when the run was paused here and goes on now.
@@ -61,7 +60,8 @@ class Control:
         self._paused = False
         return waited
 
-    def _look(self, step: int) -> None:
+    def _look(self, step: int, refused: str = "") -> None:
+        """Answers what waits; with `refused` everything is, for that reason."""
         self._looked = self._mono()
         for path in requests.pending(self._root):
             try:
@@ -69,7 +69,7 @@ class Control:
             except MalformedRequestError as error:
                 self._answer(path, step, "refused", str(error))
                 continue
-            outcome, text = self._obey(request)
+            outcome, text = ("refused", refused) if refused else self._obey(request)
             self._answer(path, step, outcome, text, request)
 
     def _obey(self, request: Request) -> tuple[str, str]:

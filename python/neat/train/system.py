@@ -6,8 +6,8 @@ of a GPU refuse some of them.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -62,11 +62,9 @@ class SystemSampler:
         sampler = Sampler(self._root)
         try:
             while True:
-                try:
+                # The next event of the training thread reports the disk; here there is nobody to tell.
+                with contextlib.suppress(NeatError):
                     self._events.write("system", self._step(), **sampler.sample())
-                except NeatError:
-                    # The next event of the training thread reports the disk; here there is nobody to tell.
-                    pass
                 if self._closing.wait(max(MIN_SAMPLE_S, self._interval_s)):
                     return
         finally:
@@ -144,7 +142,7 @@ def _nvml() -> Any:
         module.nvmlInit()
     except (ImportError, OSError, RuntimeError, AttributeError):
         return None
-    except Exception as error:  # noqa: BLE001  NVML's own errors derive from Exception alone
+    except Exception as error:  # NVML's own errors derive from Exception alone
         if type(error).__module__.startswith("pynvml"):
             return None
         raise
@@ -157,7 +155,7 @@ def _ask(question: Callable[[], Any]) -> Any:
         return question()
     except (OSError, AttributeError, ValueError):
         return None
-    except Exception as error:  # noqa: BLE001  NVML's own errors derive from Exception alone
+    except Exception as error:  # NVML's own errors derive from Exception alone
         if type(error).__module__.startswith("pynvml"):
             return None
         raise
@@ -176,7 +174,7 @@ def _processor_times() -> tuple[float, float] | None:
 
 def _table(path: Path) -> dict[str, int]:
     """The sizes in a file of lines `Name: 123 kB`, in bytes."""
-    found = {}
+    found: dict[str, int] = {}
     try:
         lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:

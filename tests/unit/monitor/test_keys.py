@@ -32,7 +32,7 @@ EFFECTS: dict[str, tuple[Seen, tuple[str, ...]]] = {
     "filter": (lambda app: type(app.screen) is Line, ()),
     "open": (lambda app: app._screens["charts"].opened, ()),  # type: ignore[attr-defined]
     "move": (lambda app: (app._screens["charts"].chosen, app._screens["samples"].back), ("right", "right")),  # type: ignore[attr-defined]
-    "scroll": (lambda app: text_of(app), ()),
+    "scroll": (text_of, ()),
     "event_type": (lambda app: app._screens["log"].kind, ()),  # type: ignore[attr-defined]
     "alerts_only": (lambda app: app._screens["log"].alerts, ()),  # type: ignore[attr-defined]
     "replay": (lambda app: app._looking.step, ("left_curly_bracket",) * 3),
@@ -67,7 +67,9 @@ def living(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run without its end and with several long samples; held by a lock it takes requests."""
     run = with_made_up_events(tmp_path_factory.mktemp("living") / "run")
     lines = (run / "events.jsonl").read_bytes().splitlines(keepends=True)
-    samples = [line.replace(b'"text":"', b'"text":"' + b"Once more. " * 200) for line in lines if b'"type":"sample"' in line]
+    samples = [
+        line.replace(b'"text":"', b'"text":"' + b"Once more. " * 200) for line in lines if b'"type":"sample"' in line
+    ]
     kept = [line for line in lines if b'"type":"end"' not in line]
     (run / "events.jsonl").write_bytes(b"".join(kept + samples * 4))
     return run
@@ -88,7 +90,7 @@ def test_a_key_works(living: Path, recorded: Path, key: Key, name: str, screen: 
     seen, before_keys = EFFECTS[action(key)]
     if action(key) == "scroll":
         # Somewhere in the middle there is room above and below.
-        before_keys = ("up",) * 30 if screen == "log" else ("down",) * 3
+        before_keys = ("up",) * 30 if screen == "log" else ("down",) * (1 if screen == "checkpoints" else 3)
     if (screen, name) == ("samples", "right"):
         before_keys = ("left", "left")
 
@@ -217,7 +219,9 @@ def test_the_palette_lists_the_table(recorded: Path) -> None:
     async def act(app: MonitorApp, pilot: Pilot[None]) -> None:
         listed = {command.title for command in app.get_system_commands(app.screen)}
         expected = {f"{key.text} ({key.shown})" for key in KEYS if "charts" in key.screens and not key.acts}
-        left_out = {f"{key.text} ({key.shown})" for key in KEYS if key.action in ("next_run", "overlay", "command_palette")}
+        left_out = {
+            f"{key.text} ({key.shown})" for key in KEYS if key.action in ("next_run", "overlay", "command_palette")
+        }
         assert listed == expected - left_out
 
     with_app([recorded], act, (100, 30), "charts")

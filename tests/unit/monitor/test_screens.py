@@ -17,12 +17,16 @@ from neat.monitor.printing import as_text, drawn
 EVERY = [(screen, size) for screen in TITLES for size in SIZES]
 
 
-@pytest.mark.parametrize(("screen", "size"), EVERY, ids=lambda part: part if isinstance(part, str) else "x".join(map(str, part)))
+@pytest.mark.parametrize(
+    ("screen", "size"), EVERY, ids=lambda part: part if isinstance(part, str) else "x".join(map(str, part))
+)
 def test_a_screen_of_a_recorded_run(recorded: Path, screen: str, size: tuple[int, int]) -> None:
     compare(shown([recorded], screen, size), f"real/{screen}-{size[0]}x{size[1]}")
 
 
-@pytest.mark.parametrize(("screen", "size"), EVERY, ids=lambda part: part if isinstance(part, str) else "x".join(map(str, part)))
+@pytest.mark.parametrize(
+    ("screen", "size"), EVERY, ids=lambda part: part if isinstance(part, str) else "x".join(map(str, part))
+)
 def test_a_screen_with_prediction_gpu_and_uploads(made_up: Path, screen: str, size: tuple[int, int]) -> None:
     compare(shown([made_up], screen, size), f"made-up/{screen}-{size[0]}x{size[1]}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from neat.monitor.canvas import Canvas, Rect
 from neat.monitor.series import SMOOTHING, View
@@ -129,6 +130,4 @@ def column_means(run: Snapshot, name: str, columns: int, low: float | None = Non
         count = stop - start
         parts = min(columns, count)
         edges = [start + part * count // max(1, parts) for part in range(parts + 1)]
-        return [
-            metric.table.extent(metric.column, first, last).mean for first, last in zip(edges, edges[1:], strict=False)
-        ]
+        return [metric.table.extent(metric.column, first, last).mean for first, last in pairwise(edges)]

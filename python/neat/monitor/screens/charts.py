@@ -99,7 +99,9 @@ class Charts(Screen):
         if len(context.snapshots) > 1:
             for place_of_run, run in enumerate(context.snapshots):
                 letter, style = LETTERS[place_of_run % len(LETTERS)], SERIES[place_of_run % len(SERIES)]
-                parts += [(f"  {letter} {run.name}", style if looks.overlay or place_of_run == context.front else "faint")]
+                parts += [
+                    (f"  {letter} {run.name}", style if looks.overlay or place_of_run == context.front else "faint")
+                ]
         canvas.spans(area.x, area.y, parts, area.width)
 
     def _chart(self, canvas: Canvas, area: Rect, context: Context, name: str, *, chosen: bool) -> None:

@@ -37,7 +37,9 @@ class Checkpoints(Screen):
         if not events:
             message(canvas, inside, ["no checkpoint yet; the first comes after step 1"])
             return
-        canvas.put(inside.x, inside.y, f"{'step':>9}  {'written':<19}  {'size':>10}  {'took':>8}  folder", "dim", inside.width)
+        canvas.put(
+            inside.x, inside.y, f"{'step':>9}  {'written':<19}  {'size':>10}  {'took':>8}  folder", "dim", inside.width
+        )
         self.offset = max(0, min(self.offset, len(events) - inside.height + 1))
         shown = tuple(reversed(events))[self.offset : self.offset + inside.height - 1]
         for row, event in enumerate(shown, 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from neat.monitor.canvas import Canvas, Rect
 from neat.monitor.format import amount, number, percent, short
@@ -115,7 +116,11 @@ class Components(Screen):
             message(canvas, inside, ["every byte has the same depth"])
             return
         _bars(canvas, inside, {f"depth {name}": share for name, share in depths.items()}, "line2", percent)
-        rows = [("entropy", "halting/entropy"), ("right", "halting/right"), ("miscalibrated", "halting/calibration_error")]
+        rows = [
+            ("entropy", "halting/entropy"),
+            ("right", "halting/right"),
+            ("miscalibrated", "halting/calibration_error"),
+        ]
         for y, (label, name) in enumerate(rows, len(depths) + 1):
             if y < inside.height:
                 canvas.put(inside.x, inside.y + y, label, "dim")
@@ -178,7 +183,7 @@ def _histogram(canvas: Canvas, area: Rect, counts: Mapping[str, float], style: s
         return
     total, top = sum(places.values()), max(places.values())
     positions = sorted(places)
-    stride = min((b - a for a, b in zip(positions, positions[1:], strict=False)), default=1.0)
+    stride = min((b - a for a, b in pairwise(positions)), default=1.0)
     slots = round((positions[-1] - positions[0]) / stride) + 1
     width = max(1, min(4, area.width // max(1, slots)))
     bars = Rect(area.x, area.y, area.width, area.height - 2)

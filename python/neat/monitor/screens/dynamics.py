@@ -8,7 +8,7 @@ from neat.events.schema import Event
 from neat.monitor.canvas import Canvas, Rect
 from neat.monitor.format import number, percent, short
 from neat.monitor.plot import draw, fit
-from neat.monitor.screens.base import NARROW, Context, Screen, facts, message
+from neat.monitor.screens.base import NARROW, Context, Screen, message
 from neat.monitor.screens.overview import overlaid
 from neat.monitor.screens.ribbon import draw_ribbon, phase_spans
 from neat.monitor.series import x_range
@@ -87,7 +87,9 @@ class Dynamics(Screen):
         event = run.latest("dynamics")
         inside = canvas.frame(area, "Gain by kind")
         gains, kinds = _list(event, "gain"), event.data.get("kinds") if event else None
-        names = [str(kind) for kind in kinds] if isinstance(kinds, list) else [str(place) for place in range(len(gains))]
+        names = (
+            [str(kind) for kind in kinds] if isinstance(kinds, list) else [str(place) for place in range(len(gains))]
+        )
         top = max([abs(gain) for gain in gains], default=1.0) or 1.0
         for row, (kind, gain) in enumerate(list(zip(names, gains, strict=False))[: inside.height]):
             y = inside.y + row
@@ -133,27 +135,37 @@ def _counts(run: Snapshot) -> str:
 
 
 def _entry(event: Event) -> list[tuple[str, str]]:
-    """One line of the ledger."""
+    """One line of the ledger: step, what, figures, reason."""
     data = event.data
-    reason = (("" if event.type == "phase" else " ") + short(str(data.get("reason", "")), 300), "")
-    step = (f"{event.step:>8} ", "dim")
+
+    def told(key: str, digits: int = 3) -> str:
+        return number(_number(event, key), digits)
+
+    accepted = bool(data.get("accepted", event.type == "phase"))
     match event.type:
         case "jump":
-            accepted = bool(data.get("accepted"))
-            word = ("▲ jump accepted  ", "good") if accepted else ("× jump refused   ", "dim")
-            figures = f"+{number(_number(event, 'horizon'))} steps, credit {number(_number(event, 'credit/expected'), 3)}"
-            return [step, word, (figures, "title"), reason]
+            word, style = ("▲ jump accepted", "good") if accepted else ("× jump refused", "dim")
+            figures = f"+{told('horizon')} steps, credit {told('credit/expected')} "
         case "correct":
-            figures = f"credit {number(_number(event, 'credit'), 3)}, cosine {number(_number(event, 'residual_cosine'), 2)}"
-            return [step, ("● corrected      ", "CORRECT"), (figures, "title"), reason]
+            word, style = "● corrected", "CORRECT"
+            figures = f"credit {told('credit')}, cosine {told('residual_cosine', 2)} "
         case "rollback":
-            return [step, ("▼ rolled back    ", "bad"), (f"{data.get('signal', '')}", "title"), reason]
+            word, style = "▼ rolled back", "bad"
+            figures = f"{data.get('signal', '')} "
         case "probe":
-            figures = f"{data.get('name', '')}: {number(_number(event, 'loss'))} against {number(_number(event, 'baseline'))}"
-            return [step, ("◇ probe          ", "info"), (figures, "title"), (f" {data.get('outcome', '')}", ""), reason]
-    moved = bool(data.get("accepted", True))
-    word = f"→ {data.get('to', '')}".ljust(17) if moved else f"× no {data.get('to', '')}".ljust(17)
-    return [step, (word, "info" if moved else "warn"), reason]
+            word, style = "◇ probe", "info"
+            figures = f"{data.get('name', '')}: {told('loss', 4)} against {told('baseline', 4)} "
+        case _:
+            word, style = (f"→ {data.get('to', '')}", "info") if accepted else (f"× no {data.get('to', '')}", "warn")
+            figures = ""
+    outcome = f"{data['outcome']}: " if event.type == "probe" and data.get("outcome") else ""
+    reason = short(outcome + str(data.get("reason", "")), 300)
+    return [
+        (f"{event.step:>8} ", "dim"),
+        (f"{word:<17}", style),
+        (short(figures, 120) + " " * bool(figures), "title"),
+        (reason, ""),
+    ]
 
 
 def _number(event: Event | None, key: str) -> float | None:

@@ -58,7 +58,11 @@ def _rows(run: Snapshot) -> list[tuple[str, str, str]]:
         ("place", short(run.place, 200), "dim"),
         ("command", short(" ".join(map(str, _command(run))), 300), "dim"),
         ("health", short(run.health.text, 200), "dim"),
-        ("file", f"{sum(run.counts.values()):,} events, {run.bad_lines} bad lines, {run.unknown} of unknown types", "dim"),
+        (
+            "file",
+            f"{sum(run.counts.values()):,} events, {run.bad_lines} bad lines, {run.unknown} of unknown types",
+            "dim",
+        ),
     ]
     if not run.writable:
         rows.append(("read only", "the keys of “The run” need the run directory on this machine", "warn"))

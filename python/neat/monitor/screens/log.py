@@ -1,4 +1,4 @@
-"""Log: every line of the events file in words, read from the file where it stands, so that its length does not matter."""
+"""Log: every line of the events in words, read from the file where it stands, so that its length does not matter."""
 
 from __future__ import annotations
 
@@ -104,7 +104,11 @@ def _draw_line(canvas: Canvas, area: Rect, line: bytes) -> None:
         return
     style = _STYLES.get(event.type, "")
     clock = f"{_clock(event.time)} " if area.width >= NARROW - 6 else ""
-    parts = [(clock, "faint"), (f"{event.step:>7} ", "dim"), (f"{event.type:<11}", f"{style} bold" if style else "bold")]
+    parts = [
+        (clock, "faint"),
+        (f"{event.step:>7} ", "dim"),
+        (f"{event.type:<11}", f"{style} bold" if style else "bold"),
+    ]
     canvas.spans(area.x, area.y, [*parts, (short(sentence(event), 500), "")], area.width)
 
 

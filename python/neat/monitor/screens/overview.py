@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 
-from neat.events.schema import Event
 from neat.monitor.canvas import Canvas, Rect
-from neat.monitor.format import amount, duration, number, percent, short, size
+from neat.monitor.format import amount, duration, number, percent, size
 from neat.monitor.plot import Band, Line, draw, fit
 from neat.monitor.screens.base import LOW, NARROW, Context, Screen, column_means, facts, message, sparkline
+from neat.monitor.screens.news import draw_news
 from neat.monitor.screens.ribbon import draw_ribbon, phase_spans, window_spans
-from neat.monitor.series import View, line, x_range
+from neat.monitor.series import line, x_range
 from neat.monitor.snapshot import Snapshot
 from neat.monitor.theme import LETTERS, SERIES
 
@@ -58,7 +57,7 @@ class Overview(Screen):
         halves = Rect(1, chart.y + chart.height, area.width - 2, height).columns(0.5, 0.5)
         facts(canvas, halves[0], figures[:height], 10)
         facts(canvas, halves[1], figures[height:], 12)
-        _alert_lines(canvas, Rect(1, area.height - 1, area.width - 2, 1), run)
+        draw_news(canvas, Rect(1, area.height - 1, area.width - 2, 1), run)
 
     def _strip(self, canvas: Canvas, area: Rect, context: Context) -> None:
         """Three small charts: learning rate, gradient norm, throughput."""
@@ -84,8 +83,8 @@ class Overview(Screen):
                 means = column_means(run, "perf/bytes_per_s", inside.width)
                 canvas.put(inside.x, end, sparkline(means, inside.width, 0.0).lstrip(), "line3")
             y, left = y + height, left - height
-        inside = canvas.frame(Rect(area.x, y, area.width, left), "Alerts", _alert_count(run))
-        _alert_lines(canvas, inside, run)
+        inside = canvas.frame(Rect(area.x, y, area.width, left), "Alerts", str(len(run.alerts)) if run.alerts else "")
+        draw_news(canvas, inside, run)
 
 
 def loss_panel(canvas: Canvas, area: Rect, context: Context) -> None:
@@ -103,15 +102,15 @@ def loss_panel(canvas: Canvas, area: Rect, context: Context) -> None:
         found = line(run, held_out, low, high, dots, style="line2", by_time=context.looks.view.by_time)
         lines += [replace(part, style="line2 bold", marker="◆") for part in found]
     if bands:
-        lines.append(Line([(x, (low_ + high_) / 2, (low_ + high_) / 2) for x, low_, high_ in bands[0].points], "info"))
+        middles = [(x, (bottom + top) / 2) for x, bottom, top in bands[0].points]
+        lines.append(Line([(x, middle, middle) for x, middle in middles], "info"))
     axes = fit(lines, bands, low, high, log=context.looks.log)
     if axes is None:
         message(canvas, inside, ["no step has been reported yet", run.health.text])
         return
     marks = [(float(event.step), "▪", "good") for event in run.events.get("checkpoint", ())]
-    draw(
-        canvas, inside, axes, lines, bands, [] if context.looks.view.by_time else marks, seconds=context.looks.view.by_time
-    )  # fmt: skip
+    by_time = context.looks.view.by_time
+    draw(canvas, inside, axes, lines, bands, [] if by_time else marks, seconds=by_time)
 
 
 def overlaid(context: Context, name: str, low: float, high: float, dots: int) -> list[Line]:
@@ -159,7 +158,7 @@ def forecast(run: Snapshot) -> Band | None:
     if not all(isinstance(part, list) for part in lists):
         return None
     points = [(float(event.step), recent, recent)]
-    for ahead, mean, sigma in zip(*lists, strict=False):  # type: ignore[arg-type]
+    for ahead, mean, sigma in zip(*lists, strict=False):
         if all(isinstance(value, int | float) for value in (ahead, mean, sigma)):
             middle, reach = mean / _NATS_PER_BIT, 2 * sigma / _NATS_PER_BIT
             points.append((event.step + float(ahead), middle - reach, middle + reach))
@@ -175,7 +174,8 @@ def _course_note(run: Snapshot) -> str:
     if not jumps:
         return ""
     accepted = sum(bool(event.data.get("accepted")) for event in jumps)
-    return f"▲ {accepted} jumps  × {len(jumps) - accepted} refused  ▼ {len(run.events.get('rollback', ()))} rolled back"
+    back = len(run.events.get("rollback", ()))
+    return f"▲ {accepted} jumps  × {len(jumps) - accepted} refused  ▼ {back} rolled back"
 
 
 def _loss_note(run: Snapshot) -> str:
@@ -251,64 +251,3 @@ def _speed(run: Snapshot) -> list[Row]:
     if backward is not None:
         rows.append(("backward", f"{backward:,.0f} passes", ""))
     return rows
-
-
-def _alert_count(run: Snapshot) -> str:
-    return str(len(run.alerts)) if run.alerts else ""
-
-
-def _alert_lines(canvas: Canvas, area: Rect, run: Snapshot) -> None:
-    """The newest alerts, and what is wrong with the file; each line begins with its weight."""
-    rows: list[tuple[str, str]] = []
-    if run.trouble:
-        rows.append((f"✗ {run.trouble}", "bad"))
-    if run.health.state in {"gone", "failed", "silent"}:
-        rows.append((f"✗ {run.health.text}", "bad"))
-    if run.bad_lines:
-        rows.append((f"⚠ {run.bad_lines} lines of the events file are no events", "warn"))
-    for alert in reversed(run.alerts):
-        style = "bad" if alert.severity == "error" else "warn"
-        kind = "" if alert.kind == "event" else f"{alert.kind}: "
-        rows.append((f"⚠ {alert.step}: {kind}{alert.message}", style))
-    if not rows:
-        rows = [("✓ nothing needs attention", "good")]
-    if area.height > len(rows) + 2:
-        rows += [("", ""), *_news(run)]
-    _put_rows(canvas, area, rows)
-
-
-def _news(run: Snapshot) -> list[tuple[str, str]]:
-    """What happened last, the newest first."""
-    kinds = ("checkpoint", "eval", "upload", "request", "activation", "rollback", "resume", "probe", "sample", "budget")
-    events = [event for kind in kinds for event in run.events.get(kind, ())[-8:]]
-    events.sort(key=lambda event: event.seq, reverse=True)
-    return [(f"{event.step}: {_told(event)}", "dim") for event in events[:40]]
-
-
-def _told(event: Event) -> str:
-    data = event.data
-    match event.type:
-        case "eval":
-            value = data.get("eval/bpb", data.get("eval/accuracy"))
-            return f"held-out {number(float(value))}" if isinstance(value, int | float) else "evaluated"
-        case "checkpoint":
-            return f"saved {data.get('path', '')}"
-        case "upload":
-            return f"upload of {data.get('checkpoint', '?')} {data.get('state', '')}"
-        case "request":
-            return f"{data.get('request', '')} {data.get('outcome', '')} {data.get('text', '')}"
-        case "activation":
-            return f"{data.get('component', '')} {'on' if data.get('on') else 'off'}: {data.get('reason', '')}"
-        case "budget":
-            return f"length is now {data.get('total_steps', '?')} steps"
-        case "resume":
-            return "went on from here"
-    return f"{event.type} {data.get('reason', '')}"
-
-
-def _put_rows(canvas: Canvas, area: Rect, rows: Sequence[tuple[str, str]]) -> None:
-    for place, (text, style) in enumerate(rows[: area.height]):
-        canvas.put(area.x, area.y + place, short(text, 500), style, area.width)
-
-
-__all__ = ["Overview", "View", "forecast", "loss_panel", "overlaid", "small_chart"]

@@ -47,7 +47,7 @@ def draw_ribbon(canvas: Canvas, area: Rect, run: Snapshot) -> None:
     """Up to four rows: phases, jumps, windows, and the newest reason; fewer where there is less room."""
     total = max(run.total or 0, run.step, 1)
     spans = phase_spans(run)
-    rows = [row for row in range(area.y, area.y + area.height)]
+    rows = list(range(area.y, area.y + area.height))
     reason = rows.pop() if len(rows) > 1 else None
     if spans and rows:
         _phases(canvas, Rect(area.x, rows.pop(0), area.width, 1), spans, total)

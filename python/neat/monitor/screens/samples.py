@@ -29,12 +29,19 @@ class Samples(Screen):
         inside = canvas.frame(canvas.area, f"Sample at step {event.step}", note)
         measures = [
             (label, event.data.get(key))
-            for label, key in (("distinct 4-grams", "distinct_4"), ("longest run", "longest_run"), ("top byte", "top_byte_share"))
+            for label, key in (
+                ("distinct 4-grams", "distinct_4"),
+                ("longest run", "longest_run"),
+                ("top byte", "top_byte_share"),
+            )
         ]
         parts = [
             part
             for label, value in measures
-            for part in ((f"{label} ", "dim"), (f"{number(float(value)) if isinstance(value, int | float) else 'n/a'}   ", ""))
+            for part in (
+                (f"{label} ", "dim"),
+                (f"{number(float(value)) if isinstance(value, int | float) else 'n/a'}   ", ""),
+            )
         ]
         canvas.spans(inside.x, inside.y, parts, inside.width)
         starts = event.data.get("patch_starts")
