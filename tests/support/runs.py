@@ -37,6 +37,7 @@ SETTINGS = {
     "runtime.device": "cpu",
     "runtime.dtype": "float32",
     "runtime.threads": 1,
+    "monitor.sample_s": 0.0,
 }
 
 

@@ -29,7 +29,7 @@ from neat.profiling.plan import components
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"(<!-- run(?: with (\w+))? -->\n)?^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SCRIPTS = {f"neat-{name}": name for name in ("train", "eval", "generate", "data", "profile", "upload")}
+SCRIPTS = {f"neat-{name}": name for name in ("train", "eval", "generate", "data", "profile", "upload", "monitor")}
 PRELUDE = "\n".join(
     ["set -euo pipefail", 'neat() { "$PYTHON" -m neat "$@"; }']
     + [f'{script}() {{ neat {name} "$@"; }}' for script, name in SCRIPTS.items()]

@@ -14,7 +14,7 @@ COMMANDS = [
     [], ["train"], ["eval"], ["generate"], ["plan"], ["data"], ["data", "inspect"], ["data", "stats"],
     ["data", "entropy-model"], ["data", "world"], ["data", "codec"], ["data", "encode"], ["profile"],
     ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"], ["tune"], ["credit"],
-    ["report"], ["upload"],
+    ["report"], ["upload"], ["monitor"],
 ]  # fmt: skip
 
 PROBE = """
@@ -46,6 +46,18 @@ def test_help_is_light(command: list[str]) -> None:
 @pytest.mark.parametrize("words", [["config", "show"], ["config", "check", "--config", "tiny"], ["--version"]])
 def test_what_needs_no_network_loads_none(words: list[str]) -> None:
     done = loaded_by(PROBE, *words)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_monitor_loads_no_network() -> None:
+    """Neither the screens nor the terminal program need torch, numpy or the native part."""
+    code = """
+import sys
+import neat.cli.monitor, neat.monitor.app, neat.monitor.places, neat.monitor.printing
+loaded = sorted(set(sys.modules) & {"torch", "numpy", "neat._native", "huggingface_hub"})
+assert not loaded, loaded
+"""
+    done = loaded_by(code)
     assert done.returncode == 0, done.stderr
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "plan": "what a configuration will need, without training",
     "tune": "choose learning rates, momentum and batch by short branches",
     "credit": "what a setting is worth, asked of a run in its middle",
+    "monitor": "watch runs in the terminal",
     "data": "look into text files, make entropy models",
     "config": "show, check and compare configurations",
     "doctor": "what this machine offers",
@@ -57,6 +58,11 @@ def neat_generate() -> int:
 def neat_profile() -> int:
     """The console script `neat-profile`."""
     return _guarded(lambda: _run("profile", "neat-profile", sys.argv[1:]))
+
+
+def neat_monitor() -> int:
+    """The console script `neat-monitor`."""
+    return _guarded(lambda: _run("monitor", "neat-monitor", sys.argv[1:]))
 
 
 def neat_data() -> int:

@@ -18,6 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="RUN", help="run directory (default: runs/NAME; of an expert, runs/EXPERT)"
     )
     parser.add_argument(
+        "--monitor", action="store_true", help="watch the run in the terminal; leaving it does not stop it"
+    )
+    parser.add_argument(
         "--log",
         metavar="COMPONENT=LEVEL",
         action="append",
@@ -32,6 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains; returns the exit code."""
     loaded = load_config(arguments)
     loaded.config.require_sources()
+    if arguments.monitor:
+        from neat.cli.launch import train_and_watch
+
+        expert = loaded.config.expert.name or "dispatcher"
+        name = loaded.config.name if loaded.config.train.mode == "text" else expert
+        return train_and_watch(arguments.out or Path("runs") / name)
     from neat.train import loop  # torch
     from neat.train.tracing import parse_watch
 

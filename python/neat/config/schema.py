@@ -21,6 +21,7 @@ from neat.config.expert import Expert
 from neat.config.hub import Hub
 from neat.config.init import Init
 from neat.config.memory import Memory
+from neat.config.monitor import Monitor
 from neat.config.network import Network
 from neat.config.optim import Optim
 from neat.config.predict import Dynamics, Predict
@@ -33,9 +34,9 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What the name of a run looks like; it is also the name of a directory."""
 
 __all__ = [
-    "NAME", "Activation", "Checkpoint", "Config", "Data", "Dynamics", "Expert", "Hub", "Init", "Memory", "Network",
-    "Ngram", "Optim", "Patcher", "Predict", "Recursion", "Runtime", "Train", "Vision", "descriptions", "sections",
-    "settings",
+    "NAME", "Activation", "Checkpoint", "Config", "Data", "Dynamics", "Expert", "Hub", "Init", "Memory", "Monitor",
+    "Network", "Ngram", "Optim", "Patcher", "Predict", "Recursion", "Runtime", "Train", "Vision", "descriptions",
+    "sections", "settings",
 ]  # fmt: skip
 
 
@@ -80,6 +81,8 @@ class Config(Section):
     """What the run uses of the machine."""
     hub: Hub = Field(default_factory=Hub)
     """Publishing on a model hub."""
+    monitor: Monitor = Field(default_factory=Monitor)
+    """What a run tells of the machine it is on."""
 
     def patch_slots(self, window: int, mean_length: float | None = None) -> int:
         """Patch slots of a row of `window` positions, the padding slot included.

@@ -15,19 +15,84 @@ from neat.events.schema import MAX_LINE_BYTES, SUPERSEDED_BY_RESUME, Event, Malf
 _CHUNK_BYTES = 1_048_576
 
 
+class LineReader:
+    """Follows one file by whole lines. `poll` returns what is new.
+
+    `offset` is the bytes read so far, `restarts` how often the file was found replaced or cut and read from its start,
+    `overlong_lines` the lines left out for having more than `MAX_LINE_BYTES`.
+    """
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self._path = path
+        self.offset = offset
+        self.restarts = 0
+        self.overlong_lines = 0
+        self._identity: tuple[int, int] | None = None
+        self._rest = b""
+        self._overlong = False
+
+    def poll(self, max_bytes: int = 8 * _CHUNK_BYTES) -> list[tuple[int, bytes]]:
+        """Lines completed since the last call, each with its place in the file, without their newlines.
+
+        Reads at most about `max_bytes`. Empty when there is nothing new or no file yet. A file that was replaced or cut
+        is read from its start.
+        """
+        lines: list[tuple[int, bytes]] = []
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return lines
+        with file:
+            self._recognise(os.fstat(file.fileno()))
+            file.seek(self.offset)
+            left = max_bytes
+            while left > 0 and (chunk := file.read(min(_CHUNK_BYTES, left))):
+                start = self.offset - len(self._rest)
+                self.offset += len(chunk)
+                left -= len(chunk)
+                lines.extend(self._split(start, chunk))
+        return lines
+
+    def _recognise(self, status: os.stat_result) -> None:
+        identity = (status.st_dev, status.st_ino)
+        if self._identity not in (None, identity) or status.st_size < self.offset:
+            self.offset, self._rest, self._overlong = 0, b"", False
+            self.restarts += 1
+        self._identity = identity
+
+    def _split(self, start: int, chunk: bytes) -> Iterator[tuple[int, bytes]]:
+        *lines, rest = (self._rest + chunk).split(b"\n")
+        for line in lines:
+            if self._overlong:
+                self._overlong = False
+            elif line:
+                yield start, line
+            start += len(line) + 1
+        self._rest = b"" if self._overlong else rest
+        if len(self._rest) > MAX_LINE_BYTES:
+            self._rest, self._overlong = b"", True
+            self.overlong_lines += 1
+
+
 class EventReader:
-    """Follows one file. `poll` returns what is new.
+    """Follows one file by events. `poll` returns what is new.
 
     `bad_lines` counts what was not an event, `offset` the bytes read so far.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self.bad_lines = 0
-        self.offset = 0
-        self._identity: tuple[int, int] | None = None
-        self._rest = b""
-        self._overlong = False
+        self._lines = LineReader(path)
+        self._refused = 0
+
+    @property
+    def offset(self) -> int:
+        """Bytes read so far."""
+        return self._lines.offset
+
+    @property
+    def bad_lines(self) -> int:
+        """Lines that were no events."""
+        return self._refused + self._lines.overlong_lines
 
     def poll(self, max_bytes: int = 8 * _CHUNK_BYTES) -> list[Event]:
         """Events completed since the last call, from at most about `max_bytes` of the file.
@@ -35,45 +100,12 @@ class EventReader:
         Empty when there is nothing new or no file yet. A file that was replaced or cut is read from its start.
         """
         events: list[Event] = []
-        try:
-            file = self._path.open("rb")
-        except FileNotFoundError:
-            return events
-        with file:
-            self._recognise(os.fstat(file.fileno()))
-            file.seek(self.offset)
-            left = max_bytes
-            while left > 0 and (chunk := file.read(min(_CHUNK_BYTES, left))):
-                self.offset += len(chunk)
-                left -= len(chunk)
-                events.extend(self._split(chunk))
+        for _, line in self._lines.poll(max_bytes):
+            try:
+                events.append(decode(line))
+            except MalformedEventError:
+                self._refused += 1
         return events
-
-    def _recognise(self, status: os.stat_result) -> None:
-        identity = (status.st_dev, status.st_ino)
-        if self._identity not in (None, identity) or status.st_size < self.offset:
-            self.offset, self._rest, self._overlong = 0, b"", False
-        self._identity = identity
-
-    def _split(self, chunk: bytes) -> Iterator[Event]:
-        *lines, rest = (self._rest + chunk).split(b"\n")
-        for line in lines:
-            if self._overlong:
-                self._overlong = False
-            else:
-                yield from self._decoded(line)
-        self._rest = b"" if self._overlong else rest
-        if len(self._rest) > MAX_LINE_BYTES:
-            self._rest, self._overlong = b"", True
-            self.bad_lines += 1
-
-    def _decoded(self, line: bytes) -> Iterator[Event]:
-        if not line:
-            return
-        try:
-            yield decode(line)
-        except MalformedEventError:
-            self.bad_lines += 1
 
 
 def read_events(path: Path) -> Iterator[Event]:

@@ -40,6 +40,7 @@ HARMLESS_KEYS = frozenset(
         "train.sample_bytes",
         "checkpoint.every_steps",
         "checkpoint.keep",
+        "monitor.sample_s",
         "runtime.threads",
         "hub.repo",
         "hub.upload",

@@ -23,6 +23,7 @@ from neat.model.experts import files as expert_files
 from neat.model.experts.files import ExpertFile
 from neat.optim import schedule
 from neat.train import checkpoint
+from neat.train.control import Control
 from neat.train.device import Placement, place
 from neat.train.dispatcher import DispatcherTask
 from neat.train.display import Display
@@ -123,8 +124,10 @@ class Adaptation:
             resumed = self._restore()
             self._begin(resumed=resumed)
             total = self.config.train.max_steps
+            control = Control(self.directory.paths.root, self.events, stop, self._save)
             while self.step < total and not stop.requested:
                 self._take_step(total)
+                control.poll(self.step)
             self._save()
             if self.step < total:
                 self.events.write("end", self.step, reason="stopped on request", exit_code=int(Exit.STOPPED))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from neat.events.writer import EventWriter
 from neat.model.batch import Batch
 from neat.model.components import COMPONENTS, component_of
+from neat.model.losses import NATS_PER_BIT
 from neat.train.state import Trainer
 from neat.train.timer import PartTimer
 from neat.train.tracing import Tracer
@@ -83,6 +84,8 @@ class Diagnostics:
         facts["parameters"] = parameter_counts(self._trainer.model, self._component)
         facts["time/share"] = {label: round(spent / total, 4) for label, spent in seconds.items()}
         facts["patch/lengths"] = patch_histogram(batch)
+        if batch.features is not None:
+            facts["patch/entropies"] = entropy_histogram(batch.features, batch.document)
         facts |= {name: float(torch.stack(values).mean()) for name, values in observed.items()}
         return facts
 
@@ -118,3 +121,16 @@ def patch_histogram(batch: Batch) -> dict[str, int]:
     used = batch.patch_length[batch.patch_document >= 0]
     counts = torch.bincount(used.flatten().long()).tolist()
     return {str(length): count for length, count in enumerate(counts) if count and length}
+
+
+def entropy_histogram(features: Tensor, document: Tensor) -> dict[str, int]:
+    """How many bytes the n-gram model predicts with each entropy, in half bits: `{"1.5": n}` is 1.5 up to 2 bits.
+
+    Args:
+        features: Square roots of its next-byte probabilities, [B, N, 256].
+        document: Segment numbers, -1 for padding, [B, N].
+    """
+    probabilities = features[document >= 0].float().square()
+    bits = torch.special.entr(probabilities).sum(-1) / NATS_PER_BIT
+    counts = torch.bincount((2 * bits).long().clamp(0, 16)).tolist()
+    return {f"{half / 2:g}": count for half, count in enumerate(counts) if count}

@@ -73,7 +73,9 @@ class DispatcherTask:
         chosen = torch.randperm(len(labels), generator=generator)[:num].to(labels.device)
         scores = self.dispatcher(vectors[chosen])
         loss = F.cross_entropy(scores, labels[chosen])
-        return loss, {"svf/dispatch_entropy": float(_entropy(scores.detach()).mean())}
+        shares = scores.detach().softmax(-1).mean(0).tolist()
+        mixture = {f"svf/share/{name}": share for name, share in zip(self.names, shares, strict=True)}
+        return loss, {"svf/dispatch_entropy": float(_entropy(scores.detach()).mean())} | mixture
 
     def evaluate(self) -> dict[str, float]:
         """Share of held-out questions that go to the right expert, and the mean entropy of the choice in nats."""

@@ -19,6 +19,7 @@ from neat.model.losses import objective
 from neat.optim import schedule
 from neat.train import adaptation, growth
 from neat.train.build import build
+from neat.train.control import Control
 from neat.train.display import Display
 from neat.train.horizon import Clock
 from neat.train.progress import Progress
@@ -26,6 +27,7 @@ from neat.train.report import Reporter, stopped_early
 from neat.train.saving import Saver
 from neat.train.signals import StopRequest
 from neat.train.state import Trainer
+from neat.train.system import SystemSampler
 from neat.train.tracing import NOTHING, Watch
 from neat.train.tuned import settle
 from neat.train.uploads import Uploads
@@ -53,14 +55,11 @@ def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
         stop.begin()
         saver, display = Saver(trainer, directory, events), Display()
         reporter = Reporter(directory, events, display, watch)
-        with reporter.closing(trainer), Uploads(directory, events, display.note) as uploads:
-            resumed = saver.restore()
-            grown = growth.grow(trainer, source) if source is not None and not resumed else None
-            reporter.begin(trainer, resumed=resumed)
-            if grown is not None:
-                reporter.grown(grown)
+        machine = SystemSampler(events, path, config.monitor.sample_s, lambda: trainer.step)
+        with reporter.closing(trainer), machine, Uploads(directory, events, display.note) as uploads:
+            begin(trainer, source, saver, reporter)
             settle(trainer, directory, reporter, train_step, lambda: stop.requested)
-            if not train(trainer, reporter, saver, stop):
+            if not train(trainer, reporter, saver, stop, Control(path, events, stop, saver.save)):
                 return reporter.stopped(trainer)
             reporter.evaluate(trainer)
             reporter.sample(trainer)
@@ -68,7 +67,16 @@ def run(config: Config, path: Path, watch: Watch = NOTHING) -> int:
             return reporter.finished(trainer)
 
 
-def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest) -> bool:
+def begin(trainer: Trainer, source: growth.Source | None, saver: Saver, reporter: Reporter) -> None:
+    """Goes on from the newest checkpoint, or grows from another run, or stands at the first step; tells which."""
+    resumed = saver.restore()
+    grown = growth.grow(trainer, source) if source is not None and not resumed else None
+    reporter.begin(trainer, resumed=resumed)
+    if grown is not None:
+        reporter.grown(grown)
+
+
+def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest, control: Control) -> bool:
     """Takes steps until the horizon; false when a person asked to stop before it. Saved either way."""
     settings, clock = trainer.config.train, Clock(trainer.config.train, trainer.horizon)
     diagnostics = reporter.diagnostics(trainer)
@@ -84,6 +92,9 @@ def train(trainer: Trainer, reporter: Reporter, saver: Saver, stop: StopRequest)
         reporter.step(trainer, progress)
         if saver.due():
             saver.save()
+        if control.poll(trainer.step):
+            reporter.rested(trainer)
+            clock.pause()
         if settings.eval_every and trainer.step % settings.eval_every == 0 and trainer.step < trainer.horizon.total:
             saver.save()
             reporter.evaluate(trainer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -220,6 +221,10 @@ class Reporter:
         self._display.evaluated(metrics)
         self._since = (time.perf_counter(), trainer.step, trainer.bytes_seen)
 
+    def rested(self, trainer: Trainer) -> None:
+        """The run was paused: the time since the last `step` event was not training."""
+        self._since = (time.perf_counter(), trainer.step, trainer.bytes_seen)
+
     def sample(self, trainer: Trainer) -> None:
         """Text that continues a held-out document, shown as it is written, with measures of degeneration."""
         length = trainer.config.train.sample_bytes
@@ -230,7 +235,9 @@ class Reporter:
             pieces = text_model(trainer).generate(prompt, max_bytes=length, seed=trainer.config.seed)
             written = self._display.sample(prompt, pieces)
         measures = degeneracy(written)
-        text = {"prompt": _printable(prompt), "text": _printable(written)}
+        text: dict[str, object] = {"prompt": _printable(prompt), "text": _printable(written)}
+        if trainer.config.network.patches:
+            text["patch_starts"] = patch_starts(trainer, prompt + written)
         self._events.write("sample", trainer.step, **text, **measures)
         self._display.note("sample: " + ", ".join(f"{name} {value:g}" for name, value in measures.items()))
 
@@ -304,6 +311,19 @@ def text_model(trainer: Trainer) -> TextModel:
     window = trainer.config.train.window
     slots = trainer.config.patch_slots(window)
     return TextModel(trainer.model, trainer.text.preparer, window=window, patch_slots=slots)
+
+
+def patch_starts(trainer: Trainer, text: bytes) -> list[int]:
+    """The characters of `text`, decoded as in a `sample` event, at which a patch begins."""
+    opens = trainer.text.preparer.starts(text)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    starts: list[int] = []
+    place = 0
+    for byte, begins in zip(text, opens, strict=False):
+        if begins and starts[-1:] != [place]:
+            starts.append(place)
+        place += len(decoder.decode(bytes([byte])))
+    return starts
 
 
 def _limited(documents: list[Document], limit: int) -> list[Document]:

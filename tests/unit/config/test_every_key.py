@@ -68,6 +68,8 @@ sample_bytes = 8
 every_steps = 2
 [runtime]
 dtype = "float32"
+[monitor]
+sample_s = 0.0
 """
 CLOCK = re.compile(r"_s$|/seconds$|per_s$|^time$|^mono$|^step_s$|save_s|^bytes$")
 WORDS = ("the", "of", "and", "river", "stone", "lantern", "tide", "harbour", "said", "she", "keeper", "walked", "night")
@@ -196,6 +198,13 @@ def drawings(config: Config) -> object:
         if place.expects == "end":
             place = place.end()[1]
     return begun
+
+
+def watched(config: Config) -> object:
+    """Whether a run tells of the machine; what it tells differs each time."""
+    with TemporaryDirectory() as folder:
+        loop.run(config, Path(folder) / "run")
+        return '"type":"system"' in (Path(folder) / "run" / "events.jsonl").read_text()
 
 
 def decisions(config: Config) -> object:
@@ -462,6 +471,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "runtime.dtype": Probe("bfloat16", trained),
     "runtime.threads": Probe("1", machine),
     "runtime.compile": Probe("on", machine),
+    "monitor.sample_s": Probe("0.01", watched),
 }
 
 

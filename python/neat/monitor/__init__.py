@@ -1,0 +1,1 @@
+"""The monitor: a terminal program that reads run directories. It imports no torch and never touches a trainer."""
