@@ -67,8 +67,9 @@ def check_command(words: list[str]) -> None:
     parser = Parser(prog=f"neat {name}")
     import_module(f"neat.cli.{_MODULES.get(name, name)}").configure(parser)
     arguments = parser.parse_args(rest)
-    if getattr(arguments, "overrides", None) or getattr(arguments, "config", None) in PRESETS:
-        load(arguments.config if arguments.config in PRESETS else "tiny", arguments.overrides)
+    config = getattr(arguments, "config", None)
+    if getattr(arguments, "overrides", None) or config in PRESETS:
+        load(config if config in PRESETS else "tiny", arguments.overrides)
 
 
 @pytest.mark.parametrize(("script"), [pytest.param(text, id=name) for name, _, text in blocks()])

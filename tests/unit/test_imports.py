@@ -13,7 +13,8 @@ HEAVY = ("torch", "numpy", "neat._native", "rich", "textual", "huggingface_hub")
 COMMANDS = [
     [], ["train"], ["eval"], ["generate"], ["plan"], ["data"], ["data", "inspect"], ["data", "stats"],
     ["data", "entropy-model"], ["data", "world"], ["data", "codec"], ["data", "encode"], ["profile"],
-    ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"], ["report"],
+    ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"], ["tune"], ["credit"],
+    ["report"],
 ]  # fmt: skip
 
 PROBE = """

@@ -22,6 +22,8 @@ COMMANDS = {
     "report": "a page about a run, or several compared",
     "profile": "where the time of a training step goes",
     "plan": "what a configuration will need, without training",
+    "tune": "choose learning rates, momentum and batch by short branches",
+    "credit": "what a setting is worth, asked of a run in its middle",
     "data": "look into text files, make entropy models",
     "config": "show, check and compare configurations",
     "doctor": "what this machine offers",

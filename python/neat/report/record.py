@@ -31,8 +31,8 @@ SILENCE_S = 60.0
 """A gap between events longer than this, six heartbeats, is time in which no process ran."""
 
 ROWS = (
-    "run", "resume", "budget", "stage", "phase", "jump", "correct", "rollback", "probe", "activation", "sample",
-    "checkpoint", "request", "upload", "alert", "end",
+    "run", "growth", "resume", "budget", "stage", "phase", "jump", "correct", "rollback", "probe", "activation",
+    "sample", "checkpoint", "request", "upload", "alert", "end",
 )  # fmt: skip
 """Types whose events are kept as rows, the first and the last of them."""
 

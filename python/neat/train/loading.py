@@ -49,13 +49,13 @@ def load_all(path: Path, *, device: str = "auto", average: bool = True) -> Loade
     """
     folder = checkpoint.find(path)
     config = read_config(folder)
-    _require_model(config, path)
+    require_model(config, path)
     state = checkpoint.read_state(folder)
     placement = place(config.runtime.model_copy(update={"device": device, "compile": "off", "threads": 0}))
     ngram = _native.NgramModel.from_bytes((folder / checkpoint.ENTROPY_MODEL).read_bytes())
     patcher = _native.Patcher.from_json(state["patcher"])
     preparer = make_preparer(config, _native.CrossFit.single(ngram), patcher)
-    network = _network(config, folder, average=average).to(placement.device)
+    network = read_network(config, folder, average=average).to(placement.device)
     network.latent.progress(state["step"], state["horizon"]["total"])
     window = config.train.window
     model = TextModel(network, preparer, window=window, patch_slots=config.patch_slots(window))
@@ -86,7 +86,8 @@ def _dispatcher(folder: Path) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def _require_model(config: Config, path: Path) -> None:
+def require_model(config: Config, path: Path) -> None:
+    """Raises `CheckpointError` where the checkpoint at `path` is the training of an expert or a dispatcher."""
     if config.train.mode != "text":
         raise CheckpointError(
             f"`{path}` is the training of {config.expert.name or 'a dispatcher'} on another model",
@@ -94,7 +95,17 @@ def _require_model(config: Config, path: Path) -> None:
         )
 
 
-def _network(config: Config, folder: Path, *, average: bool) -> NeatModel:
+def read_network(config: Config, folder: Path, *, average: bool) -> NeatModel:
+    """The network of a verified checkpoint and its configuration, on the CPU, in evaluation mode.
+
+    Args:
+        config: Of the checkpoint.
+        folder: The checkpoint.
+        average: Take the averaged weights where there are any.
+
+    Raises:
+        CheckpointError: The weights do not fit the configuration.
+    """
     tensors = checkpoint.read_tensors(folder, checkpoint.AVERAGE) if average else {}
     tensors = tensors or checkpoint.read_tensors(folder, checkpoint.MODEL)
     with torch.device("meta"):
