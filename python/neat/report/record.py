@@ -157,7 +157,8 @@ class Record:
     def _state(self, event: Event) -> None:
         phase = event.data.get("train/phase")
         if isinstance(phase, str) and not self.counts["phase"]:
-            self.lanes.enter(phase[:40], event.step)
+            # The steps since the last event were taken in it.
+            self.lanes.enter(phase[:40], self.lanes.end)
         self.lanes.reach(event.step)
 
     def _mark(self, event: Event) -> None:

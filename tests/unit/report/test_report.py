@@ -401,3 +401,21 @@ def test_where_the_weights_came_from_is_told(tmp_path: Path) -> None:
     grown = tables["The first weights were taken over from another run"]
     assert ("from", "runs/small") in list(grown.rows)
     assert ("notes", "other patches") in list(grown.rows)
+
+
+def test_without_phase_events_the_steps_tell_the_phase(tmp_path: Path) -> None:
+    entries = [("step", step, {"train/phase": "WARMUP" if step <= 20 else "FULL"}) for step in (1, 10, 20, 30)]
+    record = read_runs([write_run(tmp_path / "run", entries)])[0]
+    assert record.lanes.spans("WARMUP") == [(0, 20)]
+    assert record.lanes.spans("FULL") == [(20, 30)]
+    assert record.lanes.steps == {"WARMUP": 20, "FULL": 10}
+
+
+def test_the_calibration_is_that_of_the_last_dynamics_event(full: Path) -> None:
+    section = next(s for s in report_of(full).sections if s.name == "forecast")
+    table = section.blocks[0]
+    assert isinstance(table, Table)
+    rows = {row[0]: list(row[1:]) for row in table.rows}
+    assert rows["20"] == ["0.03", "0.05", "0.02", "0.91", "20"]
+    assert rows["100"] == ["0.06", "0.09", "0.04", "0.84", "4"]
+    assert "step 420" in table.caption
