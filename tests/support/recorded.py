@@ -104,7 +104,8 @@ def _forecasts(step: int, bpb: float, spread: random.Random) -> dict[str, object
         "forecast/corrected": [loss - 0.06, loss - 0.16], "model/nll": 2 / step**0.5, "model/kl": 1 / step**0.5,
         "model/grad_norm": spread.random(), "error/mae": [0.03, 0.06 if known else None],
         "error/mae_fit": [0.05, 0.09 if known else None], "error/mae_corrected": [0.02, 0.04 if known else None],
-        "coverage": [0.91, 0.84 if known else None], "interval": 0.9, "count": step // 20, "gain": [0.3, 0.1, 0.0],
+        "coverage": [0.91, 0.84 if known else None], "interval": 0.9, "count": [step // 20, step // 100],
+        "gain": [0.3, 0.1, 0.0],
         "kinds": ["hidden matrices", "embeddings", "vectors"], "credit/mean": [0.001, 0.004],
         "credit/probability": [0.6, 0.7],
     }  # fmt: skip

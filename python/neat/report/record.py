@@ -31,8 +31,8 @@ SILENCE_S = 60.0
 """A gap between events longer than this, six heartbeats, is time in which no process ran."""
 
 ROWS = (
-    "run", "resume", "budget", "stage", "phase", "jump", "correct", "rollback", "probe", "activation", "sample",
-    "checkpoint", "request", "upload", "alert", "end",
+    "run", "growth", "resume", "budget", "stage", "phase", "jump", "correct", "rollback", "probe", "activation",
+    "sample", "checkpoint", "request", "upload", "alert", "end",
 )  # fmt: skip
 """Types whose events are kept as rows, the first and the last of them."""
 
@@ -157,7 +157,8 @@ class Record:
     def _state(self, event: Event) -> None:
         phase = event.data.get("train/phase")
         if isinstance(phase, str) and not self.counts["phase"]:
-            self.lanes.enter(phase[:40], event.step)
+            # The steps since the last event were taken in it.
+            self.lanes.enter(phase[:40], self.lanes.end)
         self.lanes.reach(event.step)
 
     def _mark(self, event: Event) -> None:

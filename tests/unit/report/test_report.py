@@ -197,7 +197,7 @@ def test_runs_are_compared(full: Path, trained: Path) -> None:
     table = report.sections[0].blocks[0]
     assert isinstance(table, Table)
     assert list(table.columns) == ["", "trained", "full"]
-    assert {row[0]: row[1:] for row in table.rows}["rollbacks"] == [NOT_MEASURED, "1"]
+    assert {row[0]: row[1:] for row in table.rows}["GPU utilisation, mean"] == [NOT_MEASURED, "93 %"]
     (loss,) = [plot for plot in report.plots if plot.name == "loss"]
     assert {"trained · training", "full · training"} <= {line.name for line in loss.lines}  # type: ignore[union-attr]
     names = [plot.name for plot in report.plots]
@@ -389,3 +389,33 @@ def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:
 
     # By 2500 steps every curve has all its columns, and the reader holds a whole piece of the file.
     assert peak(6000) < 1.15 * peak(2500)
+
+
+def test_where_the_weights_came_from_is_told(tmp_path: Path) -> None:
+    rows = [["hidden matrices", "muon", 10, 0.01, 0.1, "momentum 0.9"], ["hash tables", "row-wise adagrad", 5, 0.5]]
+    facts = {"from": "runs/small", "parameters/before": 10, "parameters/after": 20, "notes": ["other patches"]}
+    run = write_run(tmp_path / "run", [("run", 0, {"optimizers": rows}), ("growth", 0, facts), *steps(2)])
+    section = next(s for s in report_of(run).sections if s.name == "environment")
+    tables = {block.caption: block for block in section.blocks if isinstance(block, Table)}
+    assert [list(row)[-1] for row in tables["Optimizers"].rows] == ["momentum 0.9", ""]
+    grown = tables["The first weights were taken over from another run"]
+    assert ("from", "runs/small") in list(grown.rows)
+    assert ("notes", "other patches") in list(grown.rows)
+
+
+def test_without_phase_events_the_steps_tell_the_phase(tmp_path: Path) -> None:
+    entries = [("step", step, {"train/phase": "WARMUP" if step <= 20 else "FULL"}) for step in (1, 10, 20, 30)]
+    record = read_runs([write_run(tmp_path / "run", entries)])[0]
+    assert record.lanes.spans("WARMUP") == [(0, 20)]
+    assert record.lanes.spans("FULL") == [(20, 30)]
+    assert record.lanes.steps == {"WARMUP": 20, "FULL": 10}
+
+
+def test_the_calibration_is_that_of_the_last_dynamics_event(full: Path) -> None:
+    section = next(s for s in report_of(full).sections if s.name == "forecast")
+    table = section.blocks[0]
+    assert isinstance(table, Table)
+    rows = {row[0]: list(row[1:]) for row in table.rows}
+    assert rows["20"] == ["0.03", "0.05", "0.02", "0.91", "20"]
+    assert rows["100"] == ["0.06", "0.09", "0.04", "0.84", "4"]
+    assert "step 420" in table.caption

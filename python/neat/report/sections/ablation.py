@@ -100,6 +100,7 @@ def _probes(run: Record, _: str) -> Iterator[Block]:
         return
     columns = [
         ("step", "step"), ("purpose", "purpose"), ("name", "name"), ("changes", "changes"), ("steps", "steps"),
-        ("loss", "loss"), ("baseline", "baseline"), ("outcome", "outcome"), ("reason", "reason"),
+        ("loss", "loss"), ("baseline", "baseline"), ("± difference", "error"), ("outcome", "outcome"),
+        ("reason", "reason"),
     ]  # fmt: skip
     yield rows_table(run.rows["probe"], columns, "Short forked runs, of tuning and of credit tests.")

@@ -46,19 +46,21 @@ def _forecast(run: Record, prefix: str) -> Iterator[Block]:
 def _calibration(run: Record) -> Table:
     facts = run.dynamics
     horizons = facts.get("horizons")
-    columns = {key: listed(facts.get(key), horizons) for key in (*(key for key, _, _ in _ERRORS), "coverage")}
+    keys = (*(key for key, _, _ in _ERRORS), "coverage", "count")
+    columns = {key: listed(facts.get(key), horizons) for key in keys}
     names = list(dict.fromkeys(name for column in columns.values() for name in column))
     rows = [[name, *(_shown(column.get(name)) for column in columns.values())] for name in names]
-    nominal, count = facts.get("interval"), facts.get("count")
+    nominal = facts.get("interval")
     aim = f"; the interval is meant to hold {100 * nominal:.0f} %" if is_number(nominal) else ""
-    number_due = f" over {cell(count)} forecasts that came due" if count is not None else ""
-    header = ("steps ahead", *(f"error, {name}" for _, name, _ in _ERRORS), "inside the interval")
-    caption = f"Calibration at step {cell(facts['step'])}{number_due}: mean absolute error in nats per byte{aim}."
-    return Table(header, rows, frozenset(range(5)), caption)
+    header = ("steps ahead", *(f"error, {name}" for _, name, _ in _ERRORS), "inside the interval", "came due")
+    caption = f"Calibration at step {cell(facts['step'])}: mean absolute error in nats per byte{aim}."
+    return Table(header, rows, frozenset(range(6)), caption)
 
 
 def _shown(value: float | None) -> str:
-    return "not known yet" if value is None else number(value)
+    if value is None:
+        return "not known yet"
+    return number(int(value)) if value.is_integer() else number(value)
 
 
 def _error_curves(run: Record, prefix: str) -> Iterator[Block]:

@@ -59,6 +59,7 @@ def _environment(run: Record, _: str) -> Iterator[Block]:
     rows = [(name, cell(value)) for name, value in found if value not in (None, "", [], {})]
     yield Table(("", ""), rows)
     yield from _optimizers(begun)
+    yield from _growth(run)
     attempts = [("begun", "time"), ("at step", "step"), ("neat", "neat"), ("torch", "torch"), ("device", "device")]
     yield rows_table(run.rows["run"], attempts, "Attempts")
     if run.rows["end"]:
@@ -84,7 +85,7 @@ def _facts(facts: Row, begun: Row) -> Iterator[tuple[str, object]]:
     yield "created", moment(created) if is_number(created) else None
     yield "hash of the configuration", facts.get("config_hash")
     for key, value in facts.items():
-        if key not in ("v", "name", "versions", "machine", "command", "created", "config_hash"):
+        if key not in ("v", "name", "versions", "machine", "command", "created", "config_hash", "growth"):
             yield key, value
     reasons = begun.get("reasons")
     yield "choices", "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list) else None
@@ -114,12 +115,21 @@ def _json(value: object) -> object:
         return value
 
 
+def _growth(run: Record) -> Iterator[Block]:
+    """Where the first weights came from, when they were another run's."""
+    row = run.last_row("growth")
+    if row:
+        rows = [(key, cell(value)) for key, value in row.items() if key not in ("time", "step")]
+        yield Table(("", ""), rows, caption="The first weights were taken over from another run")
+
+
 def _optimizers(begun: Row) -> Iterator[Block]:
     found = begun.get("optimizers")
     rows = [[cell(item) for item in row] for row in found if isinstance(row, list)] if isinstance(found, list) else []
-    rows = [row for row in rows if len(row) == len(_OPTIMIZER_COLUMNS)]
-    if rows:
-        yield Table(_OPTIMIZER_COLUMNS, rows, frozenset({2, 3}), "Optimizers")
+    width = min(len(_OPTIMIZER_COLUMNS), max((len(row) for row in rows), default=0))
+    if width:
+        cells = [[*row, *[""] * width][:width] for row in rows]
+        yield Table(_OPTIMIZER_COLUMNS[:width], cells, frozenset({2, 3, 4}), "Optimizers")
 
 
-_OPTIMIZER_COLUMNS = ("parameters", "optimizer", "count", "learning rate")
+_OPTIMIZER_COLUMNS = ("parameters", "optimizer", "count", "learning rate", "weight decay", "settings")
