@@ -24,7 +24,7 @@ pub struct LossForecast {
     pub epistemic: Vec<f64>,
     /// Log-linear fit alone.
     pub fit: Vec<f64>,
-    /// Fit with the corrector's blend of stored residuals and learned correction.
+    /// Model and corrector.
     pub corrected: Vec<f64>,
 }
 
