@@ -2,6 +2,7 @@
 
 use crate::adamw::AdamW;
 use crate::heads::Labels;
+use crate::linear::Gradient;
 use crate::network::{Example, Losses, Network};
 use crate::random::Random;
 use crate::token::History;
@@ -82,8 +83,8 @@ fn update(
         })
         .collect();
     let noise: Vec<f64> = (0..examples.len() * network.rssm.latent).map(|_| random.normal()).collect();
-    let mut gradient = vec![0.0; parameters.len()];
+    let mut gradient = Gradient::default();
     let losses = network.sequence(parameters, before, &examples, &noise, Some(&mut gradient));
-    let norm = adamw.update(parameters, &gradient, learning_rate);
+    let norm = adamw.update(parameters, &gradient.finish(parameters.len()), learning_rate);
     (losses, norm)
 }
