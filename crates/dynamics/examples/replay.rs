@@ -32,7 +32,10 @@ fn main() {
         arguments.remove(0);
     }
     let settings = Settings::from_json(&settings).unwrap_or_else(|error| panic!("{error}"));
-    println!("fit, model/fit, corrected/fit: mean absolute error by horizon; coverage of {}", settings.interval);
+    println!(
+        "fit, model/fit, corrected/fit: mean absolute error by horizon; coverage of {}",
+        settings.interval
+    );
     let mut ratios: Vec<[f64; 3]> = Vec::new();
     for path in &arguments {
         let steps = steps(path);
@@ -56,9 +59,8 @@ fn main() {
         }
         let per_token = begin.elapsed().as_secs_f64() * 1e3 * TOKEN as f64 / steps.len().max(1) as f64;
         let accuracy = model.accuracy();
-        let list = |values: Vec<f64>| {
-            values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ")
-        };
+        let list =
+            |values: Vec<f64>| values.iter().map(|value| format!("{value:.4}")).collect::<Vec<_>>().join(" ");
         let error = |which: usize| accuracy.errors[which].iter().map(|e| e.unwrap_or(f64::NAN));
         let ratio = |which| error(which).zip(error(1)).map(|(a, b)| a / b).collect::<Vec<_>>();
         for (index, coverage) in accuracy.coverage.iter().enumerate() {

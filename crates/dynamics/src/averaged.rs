@@ -29,7 +29,7 @@ codec!(Averaged { probes, errors, bias, square, trust });
 
 impl Averaged {
     pub(crate) fn new() -> Self {
-        Self { probes: VecDeque::new(), errors: 0, bias: 0.0, square: 0.0, trust: Trust::new(0.5) }
+        Self { probes: VecDeque::new(), errors: 0, bias: 0.0, square: 0.0, trust: Trust::new(0.5, 1.0) }
     }
 
     pub(crate) fn fits(&self) -> bool {

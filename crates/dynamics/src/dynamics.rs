@@ -2,7 +2,7 @@
 
 use crate::adamw::AdamW;
 use crate::averaged::Averaged;
-use crate::calibration::{Calibration, Due};
+use crate::calibration::{Calibration, Due, normal_quantile};
 use crate::credit::Credits;
 use crate::error::{DynamicsError, Result, finite};
 use crate::features::{Fading, Features, Measured, log_norm, lr_change, of_gram};
@@ -13,7 +13,7 @@ use crate::network::Network;
 use crate::observation::{Observation, values};
 use crate::random::Random;
 use crate::residual::{Residual, Store, Trust, proposal, similar};
-use crate::ridge::Ridge;
+use crate::ridge::{Prior, Ridge};
 use crate::rssm::Step;
 use crate::settings::Settings;
 use crate::token::{HISTORY, History, MAX_CREDITS, Point, Token, bootstrap};
@@ -34,13 +34,18 @@ const NEWEST: f64 = 0.1;
 const MAX_SCALE: f64 = 3.0;
 /// Weight of the newest log-loss in the running level.
 const LEVEL: f64 = 0.25;
-/// Pull to zero of the solver's weights: level and residual count at once, the others when they have proved themselves.
-pub(crate) const STRENGTHS: [f64; 5] = [5.0, 5.0, 15.0, 30.0, 15.0];
+/// Where the online solver begins, by input: running level less fit now, fit now less fit then, newest known error,
+/// change of the learning rate, the network. A share of 0.3 takes back a part of what the fit extrapolates, much of it
+/// noise: the damped trend of Gardner and McKenzie (1985). The network counts once it has proved itself.
+pub(crate) const PRIOR: Prior<'static> =
+    Prior { weights: &[0.3, 0.3, 0.0, 0.0, 0.0], pulls: &[100.0, 100.0, 100.0, 60.0, 30.0] };
 
 /// A model that watches training, forecasts its loss and learns from what comes.
 #[derive(Debug, Clone)]
 pub struct Dynamics {
     pub(crate) settings: Settings,
+    /// Half-width of the interval in sigmas of a normal distribution.
+    quantile: f64,
     pub(crate) network: Network,
     pub(crate) parameters: Vec<f64>,
     pub(crate) adamw: AdamW,
@@ -127,14 +132,15 @@ impl Dynamics {
         let features = Features::new(&settings);
         let (network, parameters) = Network::new(&settings, features.len());
         let horizon = Horizon {
-            ridge: Ridge::new(STRENGTHS.len()),
+            ridge: Ridge::new(&PRIOR),
             calibration: Calibration::new(settings.interval),
             size: None,
             last_error: None,
             bias: 0.0,
-            trust: Trust::new(0.0),
+            trust: Trust::new(0.0, 10.0),
         };
         Self {
+            quantile: normal_quantile(settings.interval),
             adamw: AdamW::new(parameters.len()),
             tracks: Tracks { state: vec![0.0; settings.hidden], ..Tracks::default() },
             history: History::new(),
@@ -207,14 +213,14 @@ impl Dynamics {
                 horizon.last_error = Some(error);
                 horizon.size =
                     Some(horizon.size.map_or(error.abs(), |size| size + NEWEST * (error.abs() - size)));
-                horizon.ridge.learn(&point.inputs, label, &STRENGTHS);
+                horizon.ridge.learn(&point.inputs, label, &PRIOR);
                 let missed = error - (point.mean.max(MIN_LOSS).ln() - point.fit.max(MIN_LOSS).ln());
                 token.missed[index] = Some(missed);
                 horizon.trust.push(point.proposed / point.scale, missed / point.scale);
                 horizon.bias += NEWEST * (missed - horizon.bias);
                 let errors = [point.mean, point.fit, point.corrected].map(|value| (loss - value).abs());
                 let due = Due { errors, raw_sigma: point.raw_sigma, sigma: point.sigma };
-                horizon.calibration.push(&due, self.settings.interval);
+                horizon.calibration.push(&due, self.settings.interval, self.quantile);
             }
         }
     }
@@ -283,28 +289,29 @@ impl Dynamics {
             let horizon = &self.horizons[index];
             let fit = line.log_loss(observation.step + u64::from(self.settings.horizons[index]));
             let most = MAX_SCALE * noise + (fit - now).abs();
-            let scale = horizon.size.map_or(noise, |size| size.clamp(1e-6, most));
+            let scale = horizon.size.map_or(noise + 0.5 * (fit - now).abs(), |size| size.clamp(1e-6, most));
             let bounded = |value: f64| (value / scale).clamp(-BOUND, BOUND);
             let inputs = vec![
-                bounded(level - fit),
                 bounded(level - now),
+                bounded(now - fit),
                 bounded(horizon.last_error.unwrap_or_default()),
                 lr_change(observation.lr, observation.lr_ahead[index]),
                 opinion.mean.clamp(-BOUND, BOUND),
             ];
             let learned = scale * horizon.ridge.predict(&inputs).clamp(-BOUND, BOUND);
             let mean = (fit + learned).exp();
-            let epistemic = scale * epistemic(&horizon.ridge, &inputs, &STRENGTHS, opinion.spread);
+            let epistemic = scale * epistemic(&horizon.ridge, &inputs, &PRIOR, opinion.spread);
             let raw_sigma = mean * (scale * opinion.log_sigma.exp()).hypot(epistemic).max(1e-9);
             let known = self.history.iter();
-            let known = known.filter_map(|token| token.missed[index].map(|missed| (&token.features[..], missed)));
+            let known =
+                known.filter_map(|token| token.missed[index].map(|missed| (&token.features[..], missed)));
             let proposed = proposal(self.settings.blend, similar(features, known), horizon.bias);
             points.push(Point {
                 fit: fit.exp(),
                 scale,
                 mean,
                 raw_sigma,
-                sigma: raw_sigma * horizon.calibration.scale(self.settings.interval),
+                sigma: raw_sigma * horizon.calibration.scale(self.quantile),
                 epistemic: mean * epistemic,
                 proposed,
                 corrected: mean * (horizon.trust.share() * proposed).exp(),

@@ -101,14 +101,13 @@ pub(crate) struct Trust {
 }
 codec!(Trust { products, squares });
 
-/// Weight of a proposal after the next one came, and proposals' worth of the first belief.
+/// Weight of a proposal after the next one came.
 const FORGET: f64 = 0.99;
-const PRIOR: f64 = 1.0;
 
 impl Trust {
-    /// Trust before there is any evidence.
-    pub(crate) fn new(first: f64) -> Self {
-        Self { products: PRIOR * first, squares: PRIOR }
+    /// Trust before there is any evidence, and how many proposals of the usual size that belief is worth.
+    pub(crate) fn new(first: f64, worth: f64) -> Self {
+        Self { products: worth * first, squares: worth }
     }
 
     /// The share of a proposal that is applied.

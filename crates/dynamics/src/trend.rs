@@ -33,7 +33,6 @@ impl Line {
     pub(crate) fn log_loss(&self, step: u64) -> f64 {
         self.level + self.slope * ((step.max(1) as f64).ln() - self.center)
     }
-
 }
 
 /// The last tokens' steps and losses.
