@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use neat_dynamics::{DynamicsError, Forecast, Observation, Settings, Thresholds};
+use neat_dynamics::{DynamicsError, Forecast, Observation, Settings, Tensor, Thresholds};
 use numpy::{IntoPyArray, PyArray2, PyArrayDyn, PyArrayMethods, PyReadonlyArray3};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -14,6 +14,20 @@ use crate::error::dynamics_error;
 /// A model inside a lock: calls from several threads follow one another.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Arrays by the names of tensors, in their shapes.
+fn named<'a, 'py>(
+    py: Python<'py>,
+    tensors: impl Iterator<Item = (&'a Tensor, &'a [f64])>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let result = PyDict::new(py);
+    for (tensor, values) in tensors {
+        let array: Bound<'py, PyArrayDyn<f64>> =
+            values.to_vec().into_pyarray(py).reshape(tensor.shape.clone())?;
+        result.set_item(&tensor.name, array)?;
+    }
+    Ok(result)
 }
 
 fn raised(error: DynamicsError) -> PyErr {
@@ -212,14 +226,58 @@ impl Dynamics {
 
     /// Every trained tensor by its name, float64; weights are [inputs, outputs].
     fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let model = locked(&self.inner);
+        named(py, locked(&self.inner).tensors())
+    }
+
+    /// One observed step from the newest token on, for comparison with another implementation; None before a token.
+    ///
+    /// Returns:
+    ///     `state`, `features`, `noise` (what went in), `next`, `latent`, `rebuilt`, `kl`, `loss` [members, 2 horizons] (means,
+    ///     then log-sigmas), `gain` (logs), `credit` [candidates, 3]: float64.
+    fn inspect<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let Some(view) = locked(&self.inner).inspect() else { return Ok(None) };
         let result = PyDict::new(py);
-        for (tensor, values) in model.tensors() {
-            let array: Bound<'py, PyArrayDyn<f64>> =
-                values.to_vec().into_pyarray(py).reshape(tensor.shape.clone())?;
-            result.set_item(&tensor.name, array)?;
+        result.set_item("state", view.state.into_pyarray(py))?;
+        result.set_item("features", view.features.into_pyarray(py))?;
+        result.set_item("noise", view.noise.into_pyarray(py))?;
+        result.set_item("next", view.next.into_pyarray(py))?;
+        result.set_item("latent", view.latent.into_pyarray(py))?;
+        result.set_item("rebuilt", view.rebuilt.into_pyarray(py))?;
+        result.set_item("kl", view.kl)?;
+        result.set_item("loss", PyArray2::from_vec2(py, &view.loss)?)?;
+        result.set_item("gain", view.gain.into_pyarray(py))?;
+        let credit: Vec<Vec<f64>> = view.credit.iter().map(|row| row.to_vec()).collect();
+        result.set_item("credit", PyArray2::from_vec2(py, &credit)?)?;
+        Ok(Some(result))
+    }
+
+    /// Objectives and gradient on the last tokens, for comparison with another implementation; None before a token.
+    ///
+    /// Returns:
+    ///     `state`, `features`, `targets` and `slopes` (NaN where not known), `weights`, `noise`: float64 [tokens, ...];
+    ///     `credits`: (token, candidate, value, positive, log-odds); `total`, `nll`, `kl`, `rebuilt`, `gain`, `credit`;
+    ///     `gradient` by name.
+    fn inspect_training<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let model = locked(&self.inner);
+        let Some(view) = model.inspect_training() else { return Ok(None) };
+        let result = PyDict::new(py);
+        result.set_item("state", view.state.into_pyarray(py))?;
+        for (name, rows) in [
+            ("features", &view.features),
+            ("targets", &view.targets),
+            ("weights", &view.weights),
+            ("slopes", &view.slopes),
+            ("noise", &view.noise),
+        ] {
+            result.set_item(name, PyArray2::from_vec2(py, rows)?)?;
         }
-        Ok(result)
+        result.set_item("credits", view.credits)?;
+        for (name, value) in ["total", "nll", "kl", "rebuilt", "gain", "credit"].iter().zip(view.losses) {
+            result.set_item(name, value)?;
+        }
+        let part = |tensor: &Tensor| &view.gradient[tensor.offset..tensor.offset + tensor.len()];
+        result.set_item("gradient", named(py, model.tensors().map(|(tensor, _)| (tensor, part(tensor))))?)?;
+        Ok(Some(result))
     }
 
     /// A rollout without observations: normalised features, float64 [tokens, features]; latents are drawn by `seed`.

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::residual::Trust;
 use crate::state::codec;
 use crate::trend::Line;
 
@@ -15,16 +16,22 @@ const CARRIED: usize = 3;
 const MIN_ERRORS: u64 = 3;
 
 /// The last probes and the errors of the forecasts of them.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Averaged {
     probes: VecDeque<(u64, f64)>,
     errors: u64,
     bias: f64,
     square: f64,
+    /// How far the corrector is trusted.
+    pub(crate) trust: Trust,
 }
-codec!(Averaged { probes, errors, bias, square });
+codec!(Averaged { probes, errors, bias, square, trust });
 
 impl Averaged {
+    pub(crate) fn new() -> Self {
+        Self { probes: VecDeque::new(), errors: 0, bias: 0.0, square: 0.0, trust: Trust::new(0.5, 1.0) }
+    }
+
     pub(crate) fn fits(&self) -> bool {
         self.probes.len() <= PROBES
     }

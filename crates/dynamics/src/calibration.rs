@@ -11,7 +11,7 @@ const SCORES: usize = 128;
 /// Scores without which sigma is taken as it is.
 const MIN_SCORES: usize = 8;
 /// Rate of the level.
-const RATE: f64 = 0.03;
+const RATE: f64 = 0.05;
 
 /// Calibration of one horizon, and the figures about its forecasts.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,8 +43,8 @@ impl Calibration {
         self.scores.len() <= SCORES && self.errors.len() == 3 && (0.0..=1.0).contains(&self.level)
     }
 
-    /// Factor that makes `mean +- quantile(interval) sigma` an interval of the nominal coverage.
-    pub(crate) fn scale(&self, interval: f64) -> f64 {
+    /// Factor that makes `mean +- quantile sigma` an interval of the nominal coverage.
+    pub(crate) fn scale(&self, quantile: f64) -> f64 {
         if self.scores.len() < MIN_SCORES {
             return 1.0;
         }
@@ -54,12 +54,12 @@ impl Calibration {
         let (low, share) = (place.floor() as usize, place.fract());
         let high = (low + 1).min(sorted.len() - 1);
         let score = sorted[low] + share * (sorted[high] - sorted[low]);
-        (score / normal_quantile(interval)).max(1e-3)
+        (score / quantile).max(1e-3)
     }
 
-    /// Takes a forecast that came due.
-    pub(crate) fn push(&mut self, due: &Due, interval: f64) {
-        let covered = due.errors[0] <= normal_quantile(interval) * due.sigma;
+    /// Takes a forecast that came due; `quantile` is [`normal_quantile`] of the interval.
+    pub(crate) fn push(&mut self, due: &Due, interval: f64, quantile: f64) {
+        let covered = due.errors[0] <= quantile * due.sigma;
         self.count += 1;
         self.covered += u64::from(covered);
         for (sum, error) in self.errors.iter_mut().zip(due.errors) {
@@ -86,7 +86,7 @@ impl Calibration {
 
 /// Half-width, in sigmas, of the central interval of a normal distribution that holds `share`.
 ///
-/// Found by bisection of the integral of its density; exact to 1e-9.
+/// Found by bisection of the integral of its density; exact to 1e-8.
 pub(crate) fn normal_quantile(share: f64) -> f64 {
     let (mut low, mut high) = (0.0, 6.0);
     for _ in 0..40 {
@@ -98,7 +98,7 @@ pub(crate) fn normal_quantile(share: f64) -> f64 {
 
 /// Share of a normal distribution within `z` sigmas, by Simpson's rule.
 fn central(z: f64) -> f64 {
-    let pieces = 64;
+    let pieces = 256;
     let width = z / pieces as f64;
     let density = |x: f64| (-0.5 * x * x).exp();
     let inner: f64 =
@@ -122,14 +122,15 @@ mod tests {
 
     #[test]
     fn coverage_comes_near_the_nominal_share_though_sigma_is_wrong_and_errors_drift() {
+        let quantile = normal_quantile(0.9);
         for seed in 0..5 {
             let mut random = Random::new(seed, 9);
             let mut calibration = Calibration::new(0.9);
             for index in 0..400 {
                 let true_sigma = if index < 200 { 0.03 } else { 0.06 };
-                let sigma = 0.01 * calibration.scale(0.9);
+                let sigma = 0.01 * calibration.scale(quantile);
                 let error = (true_sigma * random.normal()).abs();
-                calibration.push(&Due { errors: [error; 3], raw_sigma: 0.01, sigma }, 0.9);
+                calibration.push(&Due { errors: [error; 3], raw_sigma: 0.01, sigma }, 0.9, quantile);
             }
             let coverage = calibration.coverage().unwrap();
             assert!((coverage - 0.9).abs() < 0.05, "{coverage}");

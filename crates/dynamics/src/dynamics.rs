@@ -2,7 +2,7 @@
 
 use crate::adamw::AdamW;
 use crate::averaged::Averaged;
-use crate::calibration::{Calibration, Due};
+use crate::calibration::{Calibration, Due, normal_quantile};
 use crate::credit::Credits;
 use crate::error::{DynamicsError, Result, finite};
 use crate::features::{Fading, Features, Measured, log_norm, lr_change, of_gram};
@@ -12,31 +12,40 @@ use crate::linear::Tensor;
 use crate::network::Network;
 use crate::observation::{Observation, values};
 use crate::random::Random;
-use crate::residual::{Residual, Store, correction, similar};
-use crate::ridge::Ridge;
+use crate::residual::{Residual, Store, Trust, proposal, similar};
+use crate::ridge::{Prior, Ridge};
 use crate::rssm::Step;
 use crate::settings::Settings;
 use crate::token::{HISTORY, History, MAX_CREDITS, Point, Token, bootstrap};
-use crate::trend::{CAPACITY, Line, Trend};
+use crate::trend::{CAPACITY, Line, MIN_LOSS, Trend};
 
+/// Tokens before the first forecast: the fit of a shorter past is no yardstick for anything.
+const WARMUP: u64 = 20;
 /// Share of the run so far that the log-linear fit looks back over, and the least of it in tokens.
 const SLOW_SHARE: f64 = 0.4;
 const SLOW_MIN: usize = 8;
-/// Tokens of the fast fit and of the recent mean.
+/// Tokens of the fast fit, a feature.
 const FAST: usize = 8;
 /// Bound of the solver's inputs and labels.
 const BOUND: f64 = 6.0;
 /// Weight of the newest error in the scale of a horizon's errors.
-const NEWEST: f64 = 0.05;
-/// Weight of the newest log-loss in the levels.
-const LEVELS: [f64; 2] = [0.3, 0.1];
-/// Inputs of the online solver and the strength of each one's pull to zero.
-pub(crate) const STRENGTHS: [f64; 7] = [3.0, 1.0, 1.0, 1.0, 3.0, 3.0, 3.0];
+const NEWEST: f64 = 0.1;
+/// Bound of that scale in deviations of the log-loss about the fit.
+const MAX_SCALE: f64 = 3.0;
+/// Weight of the newest log-loss in the running level.
+const LEVEL: f64 = 0.25;
+/// Where the online solver begins, by input: running level less fit now, fit now less fit then, newest known error,
+/// change of the learning rate, the network. A share of 0.3 takes back a part of what the fit extrapolates, much of it
+/// noise: the damped trend of Gardner and McKenzie (1985). The network counts once it has proved itself.
+pub(crate) const PRIOR: Prior<'static> =
+    Prior { weights: &[0.3, 0.3, 0.0, 0.0, 0.0], pulls: &[100.0, 100.0, 100.0, 60.0, 30.0] };
 
 /// A model that watches training, forecasts its loss and learns from what comes.
 #[derive(Debug, Clone)]
 pub struct Dynamics {
     pub(crate) settings: Settings,
+    /// Half-width of the interval in sigmas of a normal distribution.
+    quantile: f64,
     pub(crate) network: Network,
     pub(crate) parameters: Vec<f64>,
     pub(crate) adamw: AdamW,
@@ -58,18 +67,17 @@ pub(crate) struct Tracks {
     /// Recurrent state after the newest token.
     pub(crate) state: Vec<f64>,
     grad: Option<f64>,
-    /// Running means of the log-loss.
-    levels: Vec<f64>,
+    /// Running mean of the log-loss.
+    level: Option<f64>,
     credit: Fading,
     accepted: Fading,
     tokens: u64,
 }
-crate::state::codec!(Tracks { trend, state, grad, levels, credit, accepted, tokens });
+crate::state::codec!(Tracks { trend, state, grad, level, credit, accepted, tokens });
 
 impl Tracks {
     pub(crate) fn fits(&self, hidden: usize) -> bool {
-        let levels = self.levels.is_empty() || self.levels.len() == LEVELS.len();
-        levels && self.state.len() == hidden && self.trend.len() <= CAPACITY
+        self.state.len() == hidden && self.trend.len() <= CAPACITY
     }
 }
 
@@ -78,12 +86,15 @@ impl Tracks {
 pub(crate) struct Horizon {
     ridge: Ridge,
     calibration: Calibration,
-    /// Running mean of the fit's squared errors.
-    square: Option<f64>,
-    /// The fit's newest known error, in its scale.
+    /// Running mean of the magnitude of the fit's errors in log-loss.
+    size: Option<f64>,
+    /// The newest of them that is known.
     last_error: Option<f64>,
+    /// Running mean of what the model's log-loss missed.
+    bias: f64,
+    trust: Trust,
 }
-crate::state::codec!(Horizon { ridge, calibration, square, last_error });
+crate::state::codec!(Horizon { ridge, calibration, size, last_error, bias, trust });
 
 impl Horizon {
     pub(crate) fn fits(&self, inputs: usize) -> bool {
@@ -121,19 +132,22 @@ impl Dynamics {
         let features = Features::new(&settings);
         let (network, parameters) = Network::new(&settings, features.len());
         let horizon = Horizon {
-            ridge: Ridge::new(STRENGTHS.len()),
+            ridge: Ridge::new(&PRIOR),
             calibration: Calibration::new(settings.interval),
-            square: None,
+            size: None,
             last_error: None,
+            bias: 0.0,
+            trust: Trust::new(0.0, 10.0),
         };
         Self {
+            quantile: normal_quantile(settings.interval),
             adamw: AdamW::new(parameters.len()),
             tracks: Tracks { state: vec![0.0; settings.hidden], ..Tracks::default() },
             history: History::new(),
             horizons: vec![horizon; settings.horizons.len()],
             credits: Credits::new(settings.candidates.len()),
             store: Store::new(settings.store),
-            averaged: Averaged::default(),
+            averaged: Averaged::new(),
             forecast: Forecast { gain: vec![1.0; settings.kinds.len()], ..Forecast::default() },
             random: Random::new(settings.seed, 2),
             settings,
@@ -152,7 +166,7 @@ impl Dynamics {
         self.rewind(observation.step);
         self.settle(observation.step, observation.loss);
         let residual =
-            self.line().map(|line| observation.loss.max(1e-6).ln() - line.log_loss(observation.step));
+            self.line().map(|line| observation.loss.max(MIN_LOSS).ln() - line.log_loss(observation.step));
         self.track(observation);
         let measured = self.measure(observation, residual);
         let features = self.features.push(&measured);
@@ -193,18 +207,20 @@ impl Dynamics {
                     continue;
                 }
                 let horizon = &mut self.horizons[index];
-                let error = loss - point.fit;
+                let error = loss.max(MIN_LOSS).ln() - point.fit.max(MIN_LOSS).ln();
                 let label = (error / point.scale).clamp(-BOUND, BOUND);
                 token.targets[index] = Some(label);
-                horizon.last_error = Some(label);
-                horizon.square = Some(match horizon.square {
-                    Some(square) => square + NEWEST * (error * error - square),
-                    None => error * error,
-                });
-                horizon.ridge.learn(&point.inputs, label, &STRENGTHS);
+                horizon.last_error = Some(error);
+                horizon.size =
+                    Some(horizon.size.map_or(error.abs(), |size| size + NEWEST * (error.abs() - size)));
+                horizon.ridge.learn(&point.inputs, label, &PRIOR);
+                let missed = error - (point.mean.max(MIN_LOSS).ln() - point.fit.max(MIN_LOSS).ln());
+                token.missed[index] = Some(missed);
+                horizon.trust.push(point.proposed / point.scale, missed / point.scale);
+                horizon.bias += NEWEST * (missed - horizon.bias);
                 let errors = [point.mean, point.fit, point.corrected].map(|value| (loss - value).abs());
                 let due = Due { errors, raw_sigma: point.raw_sigma, sigma: point.sigma };
-                horizon.calibration.push(&due, self.settings.interval);
+                horizon.calibration.push(&due, self.settings.interval, self.quantile);
             }
         }
     }
@@ -219,13 +235,8 @@ impl Dynamics {
         let tracks = &mut self.tracks;
         tracks.trend.push(observation.step, observation.loss);
         tracks.tokens += 1;
-        let log_loss = observation.loss.max(1e-6).ln();
-        if tracks.levels.is_empty() {
-            tracks.levels = vec![log_loss; LEVELS.len()];
-        }
-        for (level, share) in tracks.levels.iter_mut().zip(LEVELS) {
-            *level += share * (log_loss - *level);
-        }
+        let log_loss = observation.loss.max(MIN_LOSS).ln();
+        tracks.level = Some(tracks.level.map_or(log_loss, |level| level + LEVEL * (log_loss - level)));
     }
 
     fn measure(&mut self, observation: &Observation<'_>, residual: Option<f64>) -> Measured {
@@ -267,43 +278,43 @@ impl Dynamics {
 
     /// Forecasts by horizon; none before there is a fit.
     fn points(&mut self, observation: &Observation<'_>, features: &[f64], step: &Step) -> Vec<Point> {
-        let Some(line) = self.line() else { return Vec::new() };
-        let fast = self.tracks.trend.fit(FAST).unwrap_or(line);
+        let Some(line) = self.line().filter(|_| self.tracks.tokens >= WARMUP) else { return Vec::new() };
         let count = self.horizons.len();
         let opinions = opinions(&self.network, &self.parameters, step, count, &mut self.random);
+        let now = line.log_loss(observation.step);
+        let level = self.tracks.level.unwrap_or(now);
+        let noise = line.deviation.max(1e-4);
         let mut points = Vec::with_capacity(count);
         for (index, opinion) in opinions.into_iter().enumerate() {
             let horizon = &self.horizons[index];
-            let ahead = observation.step + u64::from(self.settings.horizons[index]);
-            let fit = line.loss(ahead);
-            let noise = line.deviation.max(1e-4) * fit;
-            let scale = horizon.square.map_or(noise, |square| square.sqrt().max(1e-6));
+            let fit = line.log_loss(observation.step + u64::from(self.settings.horizons[index]));
+            let most = MAX_SCALE * noise + (fit - now).abs();
+            let scale = horizon.size.map_or(noise + 0.5 * (fit - now).abs(), |size| size.clamp(1e-6, most));
             let bounded = |value: f64| (value / scale).clamp(-BOUND, BOUND);
             let inputs = vec![
-                1.0,
-                bounded(self.tracks.levels[0].exp() - fit),
-                bounded(self.tracks.levels[1].exp() - fit),
-                bounded(fast.loss(ahead) - fit),
-                horizon.last_error.unwrap_or_default(),
+                bounded(level - now),
+                bounded(now - fit),
+                bounded(horizon.last_error.unwrap_or_default()),
                 lr_change(observation.lr, observation.lr_ahead[index]),
                 opinion.mean.clamp(-BOUND, BOUND),
             ];
-            let learned = scale * horizon.ridge.predict(&inputs);
-            let epistemic = scale * epistemic(&horizon.ridge, &inputs, &STRENGTHS, opinion.spread);
-            let raw_sigma = (scale * opinion.log_sigma.exp()).hypot(epistemic).max(1e-9);
-            let known = self
-                .history
-                .iter()
-                .filter_map(|token| token.targets[index].map(|label| (&token.features[..], label)));
-            let stored = similar(features, known).map(|label| scale * label);
+            let learned = scale * horizon.ridge.predict(&inputs).clamp(-BOUND, BOUND);
+            let mean = (fit + learned).exp();
+            let epistemic = scale * epistemic(&horizon.ridge, &inputs, &PRIOR, opinion.spread);
+            let raw_sigma = mean * (scale * opinion.log_sigma.exp()).hypot(epistemic).max(1e-9);
+            let known = self.history.iter();
+            let known =
+                known.filter_map(|token| token.missed[index].map(|missed| (&token.features[..], missed)));
+            let proposed = proposal(self.settings.blend, similar(features, known), horizon.bias);
             points.push(Point {
-                fit,
+                fit: fit.exp(),
                 scale,
-                mean: fit + learned,
+                mean,
                 raw_sigma,
-                sigma: raw_sigma * horizon.calibration.scale(self.settings.interval),
-                epistemic,
-                corrected: fit + correction(self.settings.blend, stored, learned),
+                sigma: raw_sigma * horizon.calibration.scale(self.quantile),
+                epistemic: mean * epistemic,
+                proposed,
+                corrected: mean * (horizon.trust.share() * proposed).exp(),
                 inputs,
             });
         }
@@ -343,6 +354,7 @@ impl Dynamics {
             credits: Vec::new(),
             points,
             targets: vec![None; self.horizons.len()],
+            missed: vec![None; self.horizons.len()],
         });
     }
 
@@ -392,6 +404,9 @@ impl Dynamics {
         let then = last.step.saturating_sub(u64::from(horizon));
         let token = self.history.iter().rev().find(|token| token.step <= then);
         let features = token.unwrap_or(&self.history[0]).features.clone();
+        let usual = self.averaged.sigma(forecast_residual.abs()).max(1e-12);
+        let proposed = self.propose_averaged(&features);
+        self.averaged.trust.push(proposed / usual, forecast_residual / usual);
         self.store.push(Residual { features, horizon, residual_norms, cosines, forecast_residual, credit });
         Ok(())
     }
@@ -416,12 +431,16 @@ impl Dynamics {
     pub fn forecast_averaged(&self, step: u64) -> Option<AveragedForecast> {
         let line = self.line()?;
         let mean = self.averaged.carried(step, &line)?;
-        let stored = self.history.back().and_then(|token| {
-            let entries = self.store.entries.iter();
-            similar(&token.features, entries.map(|entry| (&entry.features[..], entry.forecast_residual)))
-        });
-        let corrected = mean + correction(self.settings.blend, stored, self.averaged.bias());
+        let proposed = self.history.back().map_or(0.0, |token| self.propose_averaged(&token.features));
+        let corrected = mean + self.averaged.trust.share() * proposed;
         Some(AveragedForecast { mean, sigma: self.averaged.sigma(line.deviation * mean), corrected })
+    }
+
+    /// What the corrector proposes to add to a forecast of the loss at the averaged weights.
+    fn propose_averaged(&self, features: &[f64]) -> f64 {
+        let entries = self.store.entries.iter();
+        let stored = similar(features, entries.map(|entry| (&entry.features[..], entry.forecast_residual)));
+        proposal(self.settings.blend, stored, self.averaged.bias())
     }
 
     /// A rollout without observations: normalised features of the next tokens, latents drawn from the prior by `seed`.

@@ -1,6 +1,6 @@
 //! Learned encoder of an observation: `e = tanh(x W + b)`.
 
-use crate::linear::{Builder, Linear};
+use crate::linear::{Builder, Gradient, Linear};
 
 /// The encoder; width of its output is that of the recurrent state.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ impl Encoder {
         x: &[f64],
         code: &[f64],
         d_code: &mut [f64],
-        gradient: &mut [f64],
+        gradient: &mut Gradient,
     ) {
         for (d, c) in d_code.iter_mut().zip(code) {
             *d *= 1.0 - c * c;

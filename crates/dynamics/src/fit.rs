@@ -2,6 +2,7 @@
 
 use crate::adamw::AdamW;
 use crate::heads::Labels;
+use crate::linear::Gradient;
 use crate::network::{Example, Losses, Network};
 use crate::random::Random;
 use crate::token::History;
@@ -31,7 +32,7 @@ fn stretch(history: &History, length: usize, random: Option<&mut Random>) -> std
     start..start + length
 }
 
-/// One update on the last `length` tokens and, once there are more, one on a stretch of the past.
+/// One update, on the last `length` tokens or on a stretch of the past.
 pub(crate) fn train(
     network: &Network,
     parameters: &mut [f64],
@@ -44,12 +45,10 @@ pub(crate) fn train(
     if history.len() < 2 {
         return Report::default();
     }
-    let recent = stretch(history, length, None);
-    let (losses, norm) = update(network, parameters, adamw, history, recent, learning_rate, random);
-    if history.len() > length {
-        let past = stretch(history, length, Some(random));
-        update(network, parameters, adamw, history, past, learning_rate, random);
-    }
+    // Every other update replays a stretch of the past, once there is one.
+    let replay = history.len() > length && random.word() % 2 == 0;
+    let tokens = stretch(history, length, replay.then_some(&mut *random));
+    let (losses, norm) = update(network, parameters, adamw, history, tokens, learning_rate, random);
     let measured = |index: usize, value: f64| (losses.counts[index] > 0).then_some(value);
     Report {
         nll: measured(0, losses.heads.nll),
@@ -84,8 +83,8 @@ fn update(
         })
         .collect();
     let noise: Vec<f64> = (0..examples.len() * network.rssm.latent).map(|_| random.normal()).collect();
-    let mut gradient = vec![0.0; parameters.len()];
+    let mut gradient = Gradient::default();
     let losses = network.sequence(parameters, before, &examples, &noise, Some(&mut gradient));
-    let norm = adamw.update(parameters, &gradient, learning_rate);
+    let norm = adamw.update(parameters, &gradient.finish(parameters.len()), learning_rate);
     (losses, norm)
 }

@@ -4,7 +4,7 @@ use crate::credit::Credits;
 use crate::heads::probability;
 use crate::network::Network;
 use crate::random::Random;
-use crate::ridge::Ridge;
+use crate::ridge::{Prior, Ridge};
 use crate::rssm::{Step, draw};
 
 /// Largest gain; the smallest is that of the log at its other bound, practically zero.
@@ -24,7 +24,7 @@ pub struct LossForecast {
     pub epistemic: Vec<f64>,
     /// Log-linear fit alone.
     pub fit: Vec<f64>,
-    /// Fit with the corrector's blend of stored residuals and learned correction.
+    /// Model and corrector.
     pub corrected: Vec<f64>,
 }
 
@@ -123,7 +123,7 @@ pub(crate) fn opinions(
 }
 
 /// Uncertainty of the mean in units of the scale: that of the solver's weights, and the spread as far as it counts.
-pub(crate) fn epistemic(ridge: &Ridge, inputs: &[f64], strengths: &[f64], spread: f64) -> f64 {
+pub(crate) fn epistemic(ridge: &Ridge, inputs: &[f64], prior: &Prior<'_>, spread: f64) -> f64 {
     let trust = ridge.weights.last().copied().unwrap_or_default();
-    ridge.spread(inputs, strengths).hypot(trust * spread)
+    ridge.spread(inputs, prior).hypot(trust * spread)
 }

@@ -3,7 +3,7 @@
 //! `r, u, n` are the blocks of `x W_x + b_x` and `h W_h + b_h`:
 //! `r = sigma(r_x + r_h)`, `u = sigma(u_x + u_h)`, `n = tanh(n_x + r n_h)`, `h' = (1 - u) n + u h`.
 
-use crate::linear::{Builder, Linear};
+use crate::linear::{Builder, Gradient, Linear};
 
 /// The unit.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ impl Gru {
         h: &[f64],
         cache: &GruCache,
         d_next: &[f64],
-        gradient: &mut [f64],
+        gradient: &mut Gradient,
         d_parts: &mut [&mut [f64]],
         d_h: &mut [f64],
     ) {

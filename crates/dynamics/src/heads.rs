@@ -9,7 +9,7 @@
 //!
 //! *Credit*: mean, log-sigma and log-odds of being positive, as corrections to the running figures of the candidate.
 
-use crate::linear::{Builder, Linear};
+use crate::linear::{Builder, Gradient, Linear};
 
 /// Units of a member's hidden layer.
 const MEMBER_UNITS: usize = 16;
@@ -142,7 +142,7 @@ impl Heads {
         parts: &[&[f64]],
         labels: &Labels<'_>,
         shares: &Shares,
-        mut gradient: Option<(&mut [f64], &mut [&mut [f64]])>,
+        mut gradient: Option<(&mut Gradient, &mut [&mut [f64]])>,
     ) -> Objectives {
         let mut sums = Objectives::default();
         if labels.targets.iter().any(Option::is_some) {
@@ -174,7 +174,7 @@ impl Heads {
         parts: &[&[f64]],
         labels: &Labels<'_>,
         shares: &Shares,
-        gradient: &mut Option<(&mut [f64], &mut [&mut [f64]])>,
+        gradient: &mut Option<(&mut Gradient, &mut [&mut [f64]])>,
     ) -> f64 {
         let (units, out) = self.member(parameters, index, parts);
         let mut d_out = vec![0.0; out.len()];
@@ -206,7 +206,7 @@ impl Heads {
         parts: &[&[f64]],
         labels: &Labels<'_>,
         shares: &Shares,
-        gradient: &mut Option<(&mut [f64], &mut [&mut [f64]])>,
+        gradient: &mut Option<(&mut Gradient, &mut [&mut [f64]])>,
     ) -> f64 {
         let n = self.candidates;
         let out = self.credit(parameters, parts);

@@ -1,7 +1,7 @@
 //! Divergence monitor: five signals, three severities, robust statistics, no learning.
 //!
-//! *loss* and *gradient* compare the newest value with the median of the last ones, in robust deviations (1.4826 times the
-//! median absolute deviation). *oscillation* is a run of losses that alternate above and below by more than they used to.
+//! *loss* and *gradient* compare the newest value with the median of the last few, in deviations of the noise: 1.4826 times
+//! the median absolute deviation of the differences of neighbours, over the root of two, which no trend can widen. *oscillation* is a run of losses that alternate above and below by more than they used to.
 //! *forecast* is a loss above its forecast, in the forecast's sigmas. *nonfinite* is any number that is none.
 
 use std::collections::VecDeque;
@@ -18,6 +18,8 @@ const FORMAT: Format = Format { magic: *b"NEATMON\0", version: 1, name: "the div
 /// Share of the sign changes that must alternate, and the differences looked at.
 const ALTERNATING: f64 = 0.9;
 const DIFFERENCES: usize = 12;
+/// Tokens whose median a new value is compared with.
+const NEAR: usize = 16;
 /// Least deviation, as a share of the median, so that a still run has no deviations of zero.
 const FLOOR: f64 = 0.01;
 /// Least deviation of the log of the gradient's norm.
@@ -259,15 +261,16 @@ impl DivergenceMonitor {
         Some(Warning { signal: Signal::Forecast, severity, message })
     }
 
-    /// Median and robust deviation; None before the warm-up is over.
+    /// Median of the last few and deviation of the noise; None before the warm-up is over.
     fn band(&self, values: &VecDeque<f64>) -> Option<(f64, f64)> {
         if values.len() < self.thresholds.warmup {
             return None;
         }
-        let mut list: Vec<f64> = values.iter().copied().collect();
-        let center = median(&mut list);
-        list.iter_mut().for_each(|value| *value = (*value - center).abs());
-        Some((center, 1.4826 * median(&mut list)))
+        let center = median(&mut values.iter().rev().take(NEAR).copied().collect::<Vec<_>>());
+        let mut steps: Vec<f64> = values.iter().zip(values.iter().skip(1)).map(|(a, b)| b - a).collect();
+        let drift = median(&mut steps);
+        steps.iter_mut().for_each(|step| *step = (*step - drift).abs());
+        Some((center, 1.4826 * median(&mut steps) / std::f64::consts::SQRT_2))
     }
 
     /// Forgets all values, after a rollback: the warm-up begins again.

@@ -2,7 +2,7 @@
 
 use crate::encoder::Encoder;
 use crate::heads::{Heads, Labels, Objectives, Shares};
-use crate::linear::{Builder, Tensor};
+use crate::linear::{Builder, Gradient, Tensor};
 use crate::random::Random;
 use crate::rssm::{Rssm, Step};
 use crate::settings::Settings;
@@ -79,7 +79,7 @@ impl Network {
         state: &[f64],
         examples: &[Example<'_>],
         noise: &[f64],
-        gradient: Option<&mut [f64]>,
+        gradient: Option<&mut Gradient>,
     ) -> Losses {
         let latent = self.rssm.latent;
         let mut steps: Vec<Step> = Vec::with_capacity(examples.len());
@@ -124,7 +124,7 @@ impl Network {
         steps: &[Step],
         shares: &Shares,
         losses: &mut Losses,
-        gradient: &mut [f64],
+        gradient: &mut Gradient,
     ) {
         let share = 1.0 / examples.len() as f64;
         let kl = if losses.kl > self.free_bits { KL_WEIGHT * share } else { 0.0 };

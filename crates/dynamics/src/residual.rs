@@ -1,7 +1,8 @@
 //! Stored residuals and the corrector that reads them.
 //!
-//! A residual is what a forecast missed. The corrector looks for the most similar situations of the past and corrects by
-//! `blend * (similarity-weighted mean of their residuals) + (1 - blend) * (learned correction)`.
+//! A residual is what a forecast missed. The corrector looks for the most similar situations of the past and proposes
+//! `blend * (similarity-weighted mean of their residuals) + (1 - blend) * (learned correction)`, where the learned
+//! correction is the running mean of what was missed. The share of it that is applied is learned too.
 
 use std::collections::VecDeque;
 
@@ -89,7 +90,39 @@ fn distance(a: &[f64], b: &[f64]) -> f64 {
     squares / a.len().max(1) as f64
 }
 
-/// The corrector's blend; without stored residuals the learned correction alone.
-pub(crate) fn correction(blend: f64, stored: Option<f64>, learned: f64) -> f64 {
+/// How far the corrector is to be trusted: the regression of what forecasts missed on what it proposed, 0 to 1.
+///
+/// Where the past says nothing about what will be missed, proposals are noise, and applying them would only add to the
+/// error; the trust then goes to zero.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Trust {
+    products: f64,
+    squares: f64,
+}
+codec!(Trust { products, squares });
+
+/// Weight of a proposal after the next one came.
+const FORGET: f64 = 0.99;
+
+impl Trust {
+    /// Trust before there is any evidence, and how many proposals of the usual size that belief is worth.
+    pub(crate) fn new(first: f64, worth: f64) -> Self {
+        Self { products: worth * first, squares: worth }
+    }
+
+    /// The share of a proposal that is applied.
+    pub(crate) fn share(&self) -> f64 {
+        (self.products / self.squares).clamp(0.0, 1.0)
+    }
+
+    /// Takes a proposal and what was missed, both in units of the usual error.
+    pub(crate) fn push(&mut self, proposed: f64, missed: f64) {
+        self.products = FORGET * self.products + proposed * missed;
+        self.squares = (FORGET * self.squares + proposed * proposed).max(1e-9);
+    }
+}
+
+/// The corrector's proposal; without stored residuals the learned correction alone.
+pub(crate) fn proposal(blend: f64, stored: Option<f64>, learned: f64) -> f64 {
     stored.map_or(learned, |stored| blend * stored + (1.0 - blend) * learned)
 }

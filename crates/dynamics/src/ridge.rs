@@ -1,17 +1,24 @@
 //! Online solver of a forecast's correction: ridge regression with forgetting, solved anew at each label.
 //!
-//! It minimises `sum_i f^(n-i) (y_i - w.x_i)^2 + ridge |w|^2`. Few inputs, strong ones: the learned heads' mean is one of
-//! them, so the weights say how far the network is to be trusted, and they begin at zero.
+//! It minimises `sum_i f^(n-i) (y_i - w.x_i)^2 + sum_j pull_j (w_j - prior_j)^2`. Few inputs, strong ones: the learned heads'
+//! mean is one of them, so its weight says how far the network is to be trusted.
 
 use crate::linear::dot;
 
 /// Weight of a label after the next one came.
-const FORGET: f64 = 0.99;
+const FORGET: f64 = 0.98;
+
+/// Where the weights begin, and how strongly each is pulled back there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Prior<'a> {
+    pub(crate) weights: &'a [f64],
+    pub(crate) pulls: &'a [f64],
+}
 
 /// The sums of one regression, and its weights.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Ridge {
-    /// `[n, n]`, ridge left out.
+    /// `[n, n]`, without the prior.
     products: Vec<f64>,
     moments: Vec<f64>,
     pub(crate) weights: Vec<f64>,
@@ -21,11 +28,12 @@ pub(crate) struct Ridge {
 crate::state::codec!(Ridge { products, moments, weights, noise });
 
 impl Ridge {
-    pub(crate) fn new(inputs: usize) -> Self {
+    pub(crate) fn new(prior: &Prior<'_>) -> Self {
+        let inputs = prior.weights.len();
         Self {
             products: vec![0.0; inputs * inputs],
             moments: vec![0.0; inputs],
-            weights: vec![0.0; inputs],
+            weights: prior.weights.to_vec(),
             noise: (0.0, 0.0),
         }
     }
@@ -40,14 +48,14 @@ impl Ridge {
     }
 
     /// Standard deviation of [`Ridge::predict`] by the uncertainty of the weights.
-    pub(crate) fn spread(&self, x: &[f64], ridge: &[f64]) -> f64 {
+    pub(crate) fn spread(&self, x: &[f64], prior: &Prior<'_>) -> f64 {
         let noise = if self.noise.1 > 0.0 { self.noise.0 / self.noise.1 } else { 1.0 };
-        let solved = self.solve(x, ridge);
+        let solved = self.solve(x, prior.pulls);
         solved.map_or(0.0, |solved| (noise * dot(&solved, x).max(0.0)).sqrt())
     }
 
     /// Takes a label and solves for the weights.
-    pub(crate) fn learn(&mut self, x: &[f64], y: f64, ridge: &[f64]) {
+    pub(crate) fn learn(&mut self, x: &[f64], y: f64, prior: &Prior<'_>) {
         let n = x.len();
         let error = y - self.predict(x);
         self.noise = (FORGET * self.noise.0 + error * error, FORGET * self.noise.1 + 1.0);
@@ -57,17 +65,19 @@ impl Ridge {
             }
             self.moments[i] = FORGET * self.moments[i] + x[i] * y;
         }
-        if let Some(weights) = self.solve(&self.moments, ridge) {
+        let pulled = self.moments.iter().zip(prior.weights.iter().zip(prior.pulls));
+        let right: Vec<f64> = pulled.map(|(moment, (weight, pull))| moment + pull * weight).collect();
+        if let Some(weights) = self.solve(&right, prior.pulls) {
             self.weights = weights;
         }
     }
 
-    /// Solves `(products + ridge) w = b` by Cholesky's factors; None if they do not exist.
-    fn solve(&self, b: &[f64], ridge: &[f64]) -> Option<Vec<f64>> {
+    /// Solves `(products + pulls) w = b` by Cholesky's factors; None if they do not exist.
+    fn solve(&self, b: &[f64], pulls: &[f64]) -> Option<Vec<f64>> {
         let n = b.len();
         let mut factor = self.products.clone();
-        for (i, ridge) in ridge.iter().enumerate() {
-            factor[i * n + i] += ridge;
+        for (i, pull) in pulls.iter().enumerate() {
+            factor[i * n + i] += pull;
         }
         for i in 0..n {
             for j in 0..=i {
@@ -94,21 +104,22 @@ impl Ridge {
 
 #[cfg(test)]
 mod tests {
-    use super::Ridge;
+    use super::{Prior, Ridge};
     use crate::random::Random;
 
     #[test]
-    fn weights_of_a_linear_law_are_found_and_begin_at_zero() {
+    fn weights_of_a_linear_law_are_found_and_begin_at_the_prior() {
         let mut random = Random::new(1, 1);
-        let mut model = Ridge::new(3);
-        assert!(model.predict(&[1.0, 2.0, 3.0]).abs() < f64::MIN_POSITIVE);
+        let prior = Prior { weights: &[0.0, 1.0, 0.0], pulls: &[1e-3; 3] };
+        let mut model = Ridge::new(&prior);
+        assert!((model.predict(&[1.0, 2.0, 3.0]) - 2.0).abs() < 1e-12);
         for _ in 0..200 {
             let x = [1.0, random.normal(), random.normal()];
-            model.learn(&x, 0.5 - 2.0 * x[1] + 0.25 * x[2] + 0.01 * random.normal(), &[1e-3; 3]);
+            model.learn(&x, 0.5 - 2.0 * x[1] + 0.25 * x[2] + 0.01 * random.normal(), &prior);
         }
         for (found, true_weight) in model.weights.iter().zip([0.5, -2.0, 0.25]) {
             assert!((found - true_weight).abs() < 0.01, "{:?}", model.weights);
         }
-        assert!(model.spread(&[1.0, 0.0, 0.0], &[1e-3; 3]) < model.spread(&[1.0, 5.0, 5.0], &[1e-3; 3]));
+        assert!(model.spread(&[1.0, 0.0, 0.0], &prior) < model.spread(&[1.0, 5.0, 5.0], &prior));
     }
 }

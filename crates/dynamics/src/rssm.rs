@@ -6,7 +6,7 @@
 //! The code enters the recurrence beside the latent, so that a forecast need not pass through the noise.
 
 use crate::gru::{Gru, GruCache};
-use crate::linear::{Builder, Linear};
+use crate::linear::{Builder, Gradient, Linear};
 
 /// Smallest standard deviation of a latent.
 const MIN_SIGMA: f64 = 0.1;
@@ -133,7 +133,7 @@ impl Rssm {
         d_latent: &mut [f64],
         d_rebuilt: &[f64],
         kl: f64,
-        gradient: &mut [f64],
+        gradient: &mut Gradient,
     ) -> (Vec<f64>, Vec<f64>) {
         let n = self.latent;
         let (mut d_state, mut d_code) = (vec![0.0; self.hidden], vec![0.0; self.hidden]);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::adamw::AdamW;
 use crate::averaged::Averaged;
 use crate::credit::Credits;
-use crate::dynamics::{Dynamics, Horizon, STRENGTHS, Tracks};
+use crate::dynamics::{Dynamics, Horizon, PRIOR, Tracks};
 use crate::error::Result;
 use crate::features::Moments;
 use crate::forecast::{CreditForecast, Forecast, LossForecast};
@@ -90,7 +90,7 @@ impl Dynamics {
 
     /// Refuses parts whose sizes are not those of these settings.
     fn check(&self, saved: &Saved) -> Result<()> {
-        let (features, inputs) = (self.features.len(), STRENGTHS.len());
+        let (features, inputs) = (self.features.len(), PRIOR.weights.len());
         let tokens = saved.history.iter().all(|token| token.fits(&self.settings, features, inputs));
         let ascending = saved.history.iter().zip(saved.history.iter().skip(1)).all(|(a, b)| a.step < b.step);
         let entries = saved.store.entries.iter().all(|entry| entry.features.len() == features);

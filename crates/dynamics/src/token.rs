@@ -15,7 +15,7 @@ pub(crate) const HISTORY: usize = 256;
 pub(crate) struct Point {
     /// Loss by the log-linear fit alone.
     pub(crate) fit: f64,
-    /// Scale of the fit's errors; targets and corrections are in it.
+    /// Scale of the fit's errors in log-loss; targets and corrections are in it.
     pub(crate) scale: f64,
     /// Loss by the model.
     pub(crate) mean: f64,
@@ -24,12 +24,14 @@ pub(crate) struct Point {
     pub(crate) sigma: f64,
     /// Part of sigma that comes of not knowing the model's weights.
     pub(crate) epistemic: f64,
-    /// Loss by the fit and the corrector's blend.
+    /// What the corrector proposed to add to the log-loss.
+    pub(crate) proposed: f64,
+    /// Loss by the model and the corrector.
     pub(crate) corrected: f64,
     /// Inputs of the online solver.
     pub(crate) inputs: Vec<f64>,
 }
-codec!(Point { fit, scale, mean, raw_sigma, sigma, epistemic, corrected, inputs });
+codec!(Point { fit, scale, mean, raw_sigma, sigma, epistemic, proposed, corrected, inputs });
 
 /// One token.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,10 +48,12 @@ pub(crate) struct Token {
     pub(crate) credits: Vec<CreditLabel>,
     /// Forecasts by horizon; empty before there was a fit.
     pub(crate) points: Vec<Point>,
-    /// Error of the fit by horizon in its scale, once due.
+    /// Error of the fit's log-loss by horizon in its scale, once due.
     pub(crate) targets: Vec<Option<f64>>,
+    /// What the model's log-loss missed by horizon, once due.
+    pub(crate) missed: Vec<Option<f64>>,
 }
-codec!(Token { step, features, before, weights, slopes, credits, points, targets });
+codec!(Token { step, features, before, weights, slopes, credits, points, targets, missed });
 
 /// Credits kept with one token.
 pub(crate) const MAX_CREDITS: usize = 32;
@@ -67,6 +71,7 @@ impl Token {
             && (self.points.is_empty() || self.points.len() == horizons)
             && self.points.iter().all(|point| point.inputs.len() == inputs)
             && self.targets.len() == horizons
+            && self.missed.len() == horizons
     }
 }
 

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 /// Tokens kept.
 pub(crate) const CAPACITY: usize = 128;
 /// Tokens without which there is no fit.
-pub(crate) const MIN_TOKENS: usize = 6;
+const MIN_TOKENS: usize = 6;
 /// Losses below this are taken for this, so that their log is finite.
-const MIN_LOSS: f64 = 1e-6;
+pub(crate) const MIN_LOSS: f64 = 1e-6;
 /// Residuals beyond this many robust deviations weigh less (Huber's constant).
 const HUBER: f64 = 1.345;
 /// Passes of reweighting.
@@ -32,11 +32,6 @@ impl Line {
     /// Log of the loss at a step.
     pub(crate) fn log_loss(&self, step: u64) -> f64 {
         self.level + self.slope * ((step.max(1) as f64).ln() - self.center)
-    }
-
-    /// Loss at a step.
-    pub(crate) fn loss(&self, step: u64) -> f64 {
-        self.log_loss(step).exp()
     }
 }
 
