@@ -206,9 +206,7 @@ def test_numbers_that_are_not_finite_are_refused(change: dict[str, Any], name: s
     assert caught.value.hint
 
 
-@pytest.mark.parametrize(
-    "change", [{"step": 0}, {"loss": -1.0}, {"lr": 2.0}, {"lr_ahead": [1.0]}, {"slopes": [0.1]}]
-)
+@pytest.mark.parametrize("change", [{"step": 0}, {"loss": -1.0}, {"lr": 2.0}, {"lr_ahead": [1.0]}, {"slopes": [0.1]}])
 def test_impossible_observations_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         model().observe(**(token(1, random.Random(0)) | change))
