@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -91,11 +92,17 @@ def table(results: list[dict[str, Any]], seeds: list[int]) -> str:
 
 
 def _score(results: list[dict[str, Any]], way: str, start: float, seed: int) -> float:
+    """Bits per byte of one cell; NaN where not all of its runs are there."""
     factors = [start * factor for factor in GRID] if way == "grid" else [start]
-    return min(r["bpb"] for r in results if r["way"] == way and r["factor"] in factors and r["seed"] == seed)
+    found = [r["bpb"] for r in results if r["way"] == way and r["factor"] in factors and r["seed"] == seed]
+    return min(found) if len(found) == len(factors) else math.nan
 
 
 def _cell(values: list[float], sign: str = "") -> str:
+    """Mean and single values of the seeds that were measured."""
+    values = [value for value in values if not math.isnan(value)]
+    if not values:
+        return "not measured"
     each = " / ".join(f"{value:{sign}.4f}" for value in values)
     return f"{statistics.fmean(values):{sign}.4f} ({each})"
 
