@@ -62,7 +62,10 @@ def watch(followers: list[Follower], screen: str = "overview") -> int:
         raise UsageError("the monitor needs a terminal", hint="--print overview writes one screen without one")
     from neat.monitor.app import MonitorApp
 
-    MonitorApp(followers, screen, ascii_only=not _speaks_utf8()).run()
+    app = MonitorApp(followers, screen, ascii_only=not _speaks_utf8())
+    app.run()
+    if app.failure is not None:
+        raise app.failure
     for follower in followers:
         snapshot = follower.snapshot()
         if snapshot.health.alive:

@@ -81,7 +81,8 @@ class MonitorApp(App[None]):
         self._looking = Looking()
         self._palette = DARK
         self._face = Face(ascii_only=ascii_only)
-        self._reading = Reading(followers, self._tell) if live else None
+        self._reading = Reading(followers, self._tell, self._fail) if live else None
+        self.failure: Exception | None = None
 
     @property
     def context(self) -> Context:
@@ -131,6 +132,10 @@ class MonitorApp(App[None]):
 
     def _tell(self, place: int, snapshot: Snapshot) -> None:
         self.post_message(self.Read(place, snapshot))
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error
+        self.call_from_thread(self.exit)
 
     def on_monitor_app_read(self, message: Read) -> None:
         """Something new was read."""

@@ -102,7 +102,8 @@ class Follower:
                 version=course.version,
                 loaded=self._loaded(),
                 events=events,
-                derived=tuple(course.derived),
+                # Of a preview with gaps no rule can say anything.
+                derived=() if self.busy else tuple(course.derived),
                 counts=dict(course.counts),
                 bad_lines=course.bad_lines + self._reader.overlong_lines,
                 unknown=course.unknown,

@@ -41,7 +41,7 @@ def _head(canvas: Canvas, context: Context) -> None:
     run = context.run
     canvas.fill(Rect(0, 0, canvas.width, 1), " ", "title on panel")
     glyph, style = _STATES[run.health.state]
-    x = canvas.put(0, 0, " NEAT ", "ink bold on bar")
+    x = canvas.put(0, 0, " NEAT ", "paper bold on bar")
     if len(context.snapshots) > 1:
         letter = LETTERS[context.front % len(LETTERS)]
         x = canvas.put(x, 0, f" {letter}", f"{SERIES[context.front % len(SERIES)]} bold on panel")

@@ -23,10 +23,16 @@ class Reading:
     Args:
         followers: The runs.
         tell: Called in the thread with the place of a run and its snapshot.
+        failed: Called in the thread with the error that ends it, a fault of the program.
     """
 
-    def __init__(self, followers: Sequence[Follower], tell: Callable[[int, Snapshot], None]) -> None:
-        self._followers, self._tell = followers, tell
+    def __init__(
+        self,
+        followers: Sequence[Follower],
+        tell: Callable[[int, Snapshot], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self._followers, self._tell, self._failed = followers, tell, failed
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reader of runs", daemon=True)
 
@@ -41,6 +47,12 @@ class Reading:
             self._thread.join()
 
     def _run(self) -> None:
+        try:
+            self._read()
+        except Exception as error:  # noqa: BLE001  a thread has nobody else to tell
+            self._failed(error)
+
+    def _read(self) -> None:
         told = [-TELL_S] * len(self._followers)
         while not self._closing.is_set():
             for place, follower in enumerate(self._followers):

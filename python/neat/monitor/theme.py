@@ -43,7 +43,8 @@ _DARK = {
     "good": "#2fbf93", "warn": ORANGE, "bad": "#ff7a33", "info": SKY, "note": PURPLE,
     "line1": SKY, "line2": ORANGE, "line3": "#2fbf93", "line4": PURPLE, "line5": YELLOW, "line6": "#ff7a33",
     "line7": "#5c9ded", "raw": "#2c5f7d", "band": "#1d3346", "bar": SKY, "bar2": ORANGE, "track": "#242e38",
-    "WARMUP": YELLOW, "FULL": SKY, "PREDICT": PURPLE, "CORRECT": ORANGE, "ink": "#0d1117", "select": "#264f78",
+    "WARMUP": YELLOW, "FULL": SKY, "PREDICT": PURPLE, "CORRECT": ORANGE, "ink": "#0d1117", "paper": "#0d1117",
+    "select": "#264f78",
     **{f"heat{place}": colour for place, colour in enumerate(HEAT)},
 }  # fmt: skip
 _LIGHT = {
@@ -51,7 +52,8 @@ _LIGHT = {
     "good": "#00785a", "warn": "#a86f00", "bad": "#b44a00", "info": BLUE, "note": "#9a4a77",
     "line1": BLUE, "line2": "#b87a00", "line3": "#00785a", "line4": "#9a4a77", "line5": "#8a8200", "line6": VERMILLION,
     "line7": "#1b6f9c", "raw": "#a9d1ea", "band": "#d6e8f4", "bar": BLUE, "bar2": "#b87a00", "track": "#dfe5ea",
-    "WARMUP": "#b5a800", "FULL": SKY, "PREDICT": PURPLE, "CORRECT": ORANGE, "ink": "#0d1117", "select": "#b6d7f2",
+    "WARMUP": "#b5a800", "FULL": SKY, "PREDICT": PURPLE, "CORRECT": ORANGE, "ink": "#0d1117", "paper": "#ffffff",
+    "select": "#b6d7f2",
     **{f"heat{place}": colour for place, colour in enumerate(HEAT_LIGHT)},
 }  # fmt: skip
 

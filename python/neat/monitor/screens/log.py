@@ -109,17 +109,18 @@ def _draw_line(canvas: Canvas, area: Rect, line: bytes) -> None:
         (f"{event.step:>7} ", "dim"),
         (f"{event.type:<11}", f"{style} bold" if style else "bold"),
     ]
-    canvas.spans(area.x, area.y, [*parts, (short(sentence(event), 500), "")], area.width)
+    told = [(short(text, 400) + " ", look) for text, look in words(event)]
+    canvas.spans(area.x, area.y, [*parts, *told], area.width)
 
 
-def sentence(event: Event) -> str:
-    """The data of an event in words, what matters most first."""
+def words(event: Event) -> list[tuple[str, str]]:
+    """The data of an event in words and their styles, what matters most first."""
     data = dict(event.data)
     if event.type == "phase":
         moved = "to" if data.pop("accepted", True) else "stays; refused"
-        return f"{data.pop('from', '')} {moved} {data.pop('to', '')}: {data.pop('reason', '')}"
+        return [(f"{data.pop('from', '')} {moved} {data.pop('to', '')}: {data.pop('reason', '')}", "")]
     ordered = sorted(data.items(), key=lambda item: _FIRST.index(item[0]) if item[0] in _FIRST else len(_FIRST))
-    return "  ".join(f"{name} {_value(value)}" for name, value in ordered)
+    return [pair for name, value in ordered for pair in ((name, "dim"), (_value(value), "title"))]
 
 
 def _value(value: object) -> str:

@@ -27,11 +27,11 @@ def draw_patches(canvas: Canvas, area: Rect, event: Event, offset: int) -> int:
 
 def _style(place: int, prompt: int, starts: list[int] | None) -> str:
     if starts is None:
-        return "dim" if place < prompt else "title"
+        return "" if place < prompt else "title bold"
     number = bisect_right(starts, place)
     back = _SHADES[number % 2].partition(" on ")[2]
     attribute = " underline" if number and starts[number - 1] == place else ""
-    return f"{'dim' if place < prompt else 'title'}{attribute} on {back}"
+    return f"{'' if place < prompt else 'title bold'}{attribute} on {back}"
 
 
 def _lines(text: str, width: int) -> list[tuple[int, int]]:

@@ -45,7 +45,7 @@ class Samples(Screen):
         ]
         canvas.spans(inside.x, inside.y, parts, inside.width)
         starts = event.data.get("patch_starts")
-        legend = "the prompt is dim" + ("; shades alternate by patch" if isinstance(starts, list) else "")
+        legend = "what the model wrote is bold" + ("; shades alternate by patch" if isinstance(starts, list) else "")
         canvas.put(inside.x, inside.y + 1, legend, "faint", inside.width)
         text = Rect(inside.x, inside.y + 3, inside.width, max(0, inside.height - 3))
         lines = draw_patches(canvas, text, event, self.offset)
