@@ -6,6 +6,7 @@ it says goes to a file beside the run directory.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -13,12 +14,15 @@ from pathlib import Path
 
 from neat.cli.arguments import say
 from neat.errors import NeatError, UsageError, printable
+from neat.events.lock import is_held
 from neat.events.rundir import RunPaths
 
 FIRST_WAIT_S = 0.05
 """Seconds between looks for the run directory, while the trainer starts."""
 
 
+LAST_WAIT_S = 20.0
+"""Longest wait for the end of a trainer that no longer holds its run."""
 _LAST_BYTES = 2000
 
 
@@ -40,6 +44,10 @@ def train_and_watch(out: Path) -> int:
     process = start(trainer_command(sys.argv), console)
     _wait_for_run(process, out, console)
     code = watch([Follower(RunPaths(out))])
+    if not is_held(RunPaths(out).lock):
+        # It has given the directory back and is about to end.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LAST_WAIT_S)
     ended = process.poll()
     if ended is None:
         say(f"training goes on as process {process.pid}; its messages are in {console}")

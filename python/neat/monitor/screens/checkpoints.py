@@ -77,7 +77,7 @@ class Checkpoints(Screen):
 def _upload(event: Event) -> list[tuple[str, str]]:
     data, state = event.data, str(event.data.get("state", "?"))
     amount = data.get("bytes")
-    parts = [(f"{str(data.get('checkpoint')):>9}  ", "dim"), (f"{state:<9}", f"{_STATES.get(state, '')} bold")]
+    parts = [(f"{data.get('checkpoint')!s:>9}  ", "dim"), (f"{state:<9}", f"{_STATES.get(state, '')} bold")]
     if isinstance(amount, int | float):
         parts.append((f"{size(float(amount)):>10}  ", ""))
     if data.get("attempt"):
