@@ -21,7 +21,7 @@ TOOLS := $(VENV)/.neat-tools
 CRATES := -p neat-data -p neat-dynamics
 
 .PHONY: help demo test build fmt lint types bench bench-tiny bench-decode bench-experts bench-mqar bench-images \
-  bench-recursion bench-levers stubs clean check-tools
+  bench-recursion bench-levers bench-growth bench-tune bench-predict bench-recipe bench-upload stubs clean check-tools
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,9 @@ bench-tiny: build  ## the tiny table of the README: eight models for 100 s and 3
 bench-decode: build  ## speed and memory of writing after contexts of 1 kB to 256 kB
 	python benchmarks/decode.py --json benchmarks/results/decode.json
 
+bench-upload: build  ## what an upload beside training costs a step
+	python benchmarks/upload.py --json benchmarks/results/upload.json
+
 bench-experts: build  ## right expert, base and wrong expert on four small dialects, three seeds; a quarter of an hour
 	python benchmarks/experts.py --json benchmarks/results/experts.json
 
@@ -78,6 +81,18 @@ bench-recursion: build  ## Sudoku with recursion, halting and a deeper network, 
 
 bench-levers: build  ## each lever of the latent layers alone on the tiny preset; hours on an idle machine
 	python benchmarks/levers.py --json benchmarks/results/levers.json
+
+bench-growth: build  ## a grown network against one from scratch at equal compute, two seeds; a quarter of an hour
+	python benchmarks/growth.py --json benchmarks/results/growth.json
+
+bench-tune: build  ## what tuning gains over the settings it began with and over a grid; a quarter of an hour
+	python benchmarks/tune.py --json benchmarks/results/tune.json
+
+bench-predict: build  ## prediction against tuned optimizers, five paired seeds; 40 minutes on an idle machine of two cores
+	python benchmarks/predict.py --json benchmarks/results/predict.json --plot docs/images/predict.svg
+
+bench-recipe: build  ## the whole recipe against tuned optimizers; a quarter of an hour on an idle machine
+	python benchmarks/recipe.py --json benchmarks/results/recipe.json
 
 stubs: $(TOOLS)  ## generate the type stub of the compiled part
 	maturin generate-stubs --profile release --out python --features pyo3/experimental-inspect

@@ -1,6 +1,6 @@
 from _typeshed import Incomplete, SupportsGetItem
 from os import PathLike
-from typing import SupportsFloat, SupportsIndex, final
+from typing import Any, SupportsFloat, SupportsIndex, final
 
 @final
 class Corpus:
@@ -118,6 +118,42 @@ class CrossFit:
         """
 
 @final
+class DivergenceMonitor:
+    """
+    Watches losses and gradients for signs of divergence.
+
+    Args:
+        settings: A JSON object with thresholds `[info, warning, critical]`: `loss` and `gradient` (robust deviations above
+            the median), `oscillation` (alternating differences against usual ones), `forecast` (sigmas above the forecast);
+            `window` and `warmup` in tokens.
+
+    Raises:
+        neat.errors.ConfigError: A key is unknown, or thresholds do not ascend.
+    """
+    def __new__(cls, /, settings: str = "{}") -> DivergenceMonitor: ...
+    @staticmethod
+    def from_bytes(settings: str, state: bytes | bytearray) -> DivergenceMonitor:
+        """
+        A monitor from settings and the bytes of `to_bytes`.
+        """
+    def observe(self, /, *, step: SupportsIndex, loss: SupportsFloat | SupportsIndex, grad_norm: SupportsFloat | SupportsIndex, forecast_error: SupportsFloat | SupportsIndex | None = None) -> list[tuple[str, str, str]]:
+        """
+        Take a token; `forecast_error` is (measured - forecast) / sigma. Numbers that are not finite are a signal.
+
+        Returns:
+            (signal, severity, message) of each warning: signal is `loss`, `gradient`, `nonfinite`, `oscillation` or
+            `forecast`, severity `info`, `warning` or `critical`.
+        """
+    def reset(self, /) -> None:
+        """
+        Forget what was seen, after a rollback: the warm-up begins again.
+        """
+    def to_bytes(self, /) -> bytes:
+        """
+        The state as bytes.
+        """
+
+@final
 class Document:
     """
     Text with images between its parts. A document without images is `bytes`; wherever those are taken, so is this.
@@ -155,7 +191,7 @@ class Document:
         """
         Bytes of text, without the positions of images.
         """
-    def parts(self, /) -> list[bytes | list[int]]:
+    def parts(self, /) -> list:
         """
         The parts: text as bytes, images as lists of codes. Empty texts are left out.
         """
@@ -170,7 +206,126 @@ class Documents:
     Iterator over documents.
     """
     def __iter__(self, /) -> Documents: ...
-    def __next__(self, /) -> bytes | Document: ...
+    def __next__(self, /) -> Any: ...
+
+@final
+class Dynamics:
+    """
+    A recurrent state-space model that watches training, forecasts its loss and learns online.
+
+    It is fed one token about every ten steps. Loss forecasts are corrections to a log-linear fit, with calibrated
+    intervals; gains and credits are for the predictions of hybrid training. Deterministic from its seed.
+
+    Args:
+        settings: A JSON object. Keys and defaults: `seed` 0, `kinds` ["hidden", "vectors"] (kinds of tensors), `basis` 3
+            (vectors of the trajectory basis), `horizons` [10, 30, 100] (steps), `candidates` [0.125, 0.25, 0.5, 1.0]
+            (shares of a displacement), `hidden` 48, `latent` 12, `members` 3, `learning_rate` 1e-3, `free_bits` 1.0,
+            `bptt` 32 (tokens), `interval` 0.9, `store` 256, `blend` 0.7, `total_steps_hint` null.
+
+    Raises:
+        neat.errors.ConfigError: A key is unknown, or a value of the wrong type or out of range.
+    """
+    def __new__(cls, /, settings: str) -> Dynamics: ...
+    def __repr__(self, /) -> str: ...
+    def calibration(self, /) -> dict:
+        """
+        Accuracy of the forecasts that came due, all on the same forecasts.
+
+        Returns:
+            `interval` (nominal share) and, by horizon, `coverage` (share found inside), mean absolute errors `mae` (model),
+            `mae_fit` (log-linear fit alone), `mae_corrected`, each None before a forecast came due, and `count`.
+        """
+    def feature_statistics(self, /) -> list[tuple[str, float, float]]:
+        """
+        Name, running mean and running variance of every feature that was measured.
+        """
+    def forecast(self, /) -> dict:
+        """
+        What was forecast at the newest token.
+
+        Returns:
+            `horizons` (steps) and, by horizon in nats per byte, `mean`, `sigma` (calibrated), `epistemic`, `fit` (log-linear fit
+            alone) and `corrected`: lists, or None before there is a fit. `gain` by kind of tensor. `credit_mean`,
+            `credit_sigma` and `credit_probability` by candidate, or None before a credit was recorded.
+        """
+    def forecast_averaged(self, /, step: SupportsIndex) -> dict[str, float] | None:
+        """
+        Loss at the averaged weights at a step: `mean`, `sigma`, `corrected`; None before a measurement and a fit.
+
+        The last measurements are carried along the trend of the training loss. `corrected` adds the similarity-weighted mean
+        of the stored residuals, blended with the mean error of earlier forecasts.
+        """
+    @staticmethod
+    def from_bytes(settings: str, state: bytes | bytearray) -> Dynamics:
+        """
+        A model from settings and the bytes of `to_bytes`.
+
+        Raises:
+            neat.errors.CheckpointError: The bytes are damaged, of another version, or from other settings.
+        """
+    def imagine(self, /, tokens: SupportsIndex, seed: SupportsIndex) -> Incomplete:
+        """
+        A rollout without observations: normalised features, float64 [tokens, features]; latents are drawn by `seed`.
+        """
+    def num_parameters(self, /) -> int:
+        """
+        Number of trained parameters.
+        """
+    def observe(self, /, *, step: SupportsIndex, loss: SupportsFloat | SupportsIndex, grad_norm: SupportsFloat | SupportsIndex, lr: SupportsFloat | SupportsIndex, lr_ahead: SupportsGetItem[int, SupportsFloat | SupportsIndex], gram: Incomplete | None = None, slopes: SupportsGetItem[int, SupportsFloat | SupportsIndex] | None = None, gap: SupportsFloat | SupportsIndex | None = None, credit: SupportsFloat | SupportsIndex | None = None, accepted: bool | None = None) -> dict[str, float | None]:
+        """
+        Take a token: settle the forecasts that it makes due, forecast anew, train.
+
+        A step at or before the last one is a rollback: what was seen at and after it is forgotten, what was learned kept.
+
+        Args:
+            step: Finished steps, at least 1.
+            loss: Mean loss over the steps since the last token, nats per byte.
+            grad_norm: Norm of the gradient.
+            lr: Learning rate over its maximum, 0 to 1.
+            lr_ahead: The same at each horizon ahead.
+            gram: Inner products of the trajectory basis, float64 [kinds, basis, basis]; None where not measured.
+            slopes: `<-g, d> / (|g| |d|)` of each kind; it trains the gains.
+            gap: Loss at the weights less loss at their average.
+            credit: Credit of the last jump, at the token where it became known.
+            accepted: Whether a jump was accepted, at the token where one was tried.
+
+        Returns:
+            `model/nll`, `model/kl`, `model/grad_norm`, `model/gain_loss`, `model/credit_loss` and `model/rebuilt`: floats, or
+            None where nothing was measured.
+
+        Raises:
+            neat.errors.DivergedError: A number is not finite.
+            ValueError: A list has the wrong length, or a value is out of its range.
+        """
+    def observe_averaged(self, /, step: SupportsIndex, loss: SupportsFloat | SupportsIndex) -> None:
+        """
+        Take a measured loss at the averaged weights, nats per byte.
+        """
+    def parameters(self, /) -> dict:
+        """
+        Every trained tensor by its name, float64; weights are [inputs, outputs].
+        """
+    def record_credit(self, /, candidate: SupportsIndex, credit: SupportsFloat | SupportsIndex, step: SupportsIndex | None = None) -> None:
+        """
+        Label a token with the credit, in nats per byte, that the candidate with this index earned.
+
+        The token is the newest one at or before `step`; without `step` the newest of all.
+        """
+    def record_residual(self, /, *, horizon: SupportsIndex, residual_norms: SupportsGetItem[int, SupportsFloat | SupportsIndex], cosines: SupportsGetItem[int, SupportsFloat | SupportsIndex], forecast_residual: SupportsFloat | SupportsIndex, credit: SupportsFloat | SupportsIndex) -> None:
+        """
+        Store what a jump of `horizon` predicted steps left behind; the oldest entry goes when the store is full.
+
+        `residual_norms` and `cosines` are by kind: norm of actual minus predicted displacement, cosine of the two.
+        `forecast_residual` is the measured loss less `forecast_averaged(...)["mean"]`.
+        """
+    def residuals(self, /) -> int:
+        """
+        Number of stored residuals.
+        """
+    def to_bytes(self, /) -> bytes:
+        """
+        The state as bytes; `from_bytes` goes on from it bit for bit.
+        """
 
 @final
 class NgramModel:

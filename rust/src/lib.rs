@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 
 mod corpus;
 mod document;
+mod dynamics;
 mod error;
 mod ngram;
 mod prepare;
@@ -21,6 +22,8 @@ mod _native {
     use crate::corpus::{Corpus, Documents, column, inspect};
     #[pymodule_export]
     use crate::document::Document;
+    #[pymodule_export]
+    use crate::dynamics::{DivergenceMonitor, Dynamics};
     #[pymodule_export]
     use crate::ngram::{CrossFit, NgramModel, Patcher};
     #[pymodule_export]

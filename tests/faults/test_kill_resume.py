@@ -8,9 +8,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 import torch
 from support.attempts import fork_server, start
+from support.hybrid import HYBRID
 from support.runs import configure
 
 from neat.config.show import dump_toml
@@ -20,13 +20,22 @@ from neat.train import checkpoint
 from neat.train.loop import run
 
 STEPS = 80
+ALONE = {"predict__micro": False, "predict__jumps": "off"}
 KILLS = 10
+# Every phase within a few steps; literal jumps are accepted where macro ones seldom are.
+CYCLES = {"train__max_steps": STEPS, "predict__jumps": "literal", "predict__predict_steps": 3, "predict__full_steps": 3}
 START_LIMIT_S = 120
 
 
 def losses(events: list[Event]) -> list[tuple[int, object]]:
     """Step and loss of every event that counts."""
     return [(event.step, event.data["train/loss"]) for event in effective(events) if event.type == "step"]
+
+
+def moves(events: list[Event]) -> list[tuple[object, object, object]]:
+    """Step, origin and reason of every move of hybrid prediction that counts, refused ones too."""
+    found = [event for event in effective(events) if event.type == "phase"]
+    return [(event.step, event.data["from"], event.data["reason"]) for event in found]
 
 
 def events(root: Path) -> list[Event]:
@@ -50,8 +59,20 @@ def kill_at(process: ForkServerProcess, root: Path, step: int, delay_s: float) -
 
 
 @pytest.mark.faults
-def test_killed_runs_equal_an_unbroken_one(corpus: Path, tmp_path: Path) -> None:
-    settings = configure(corpus, train__max_steps=STEPS, checkpoint__every_steps=7, train__sample_bytes=0)
+@pytest.mark.parametrize(
+    ("changes", "kills"),
+    [
+        ({}, KILLS),
+        ({**HYBRID, **CYCLES}, 8),
+        ({"train__patch_curriculum": [[0.4, 6.0]], "optim__name": "gpa", "optim__ema_decay": 0.0, **ALONE}, 4),
+    ],
+    ids=["defaults", "jumps", "patch curriculum, gpa"],
+)
+def test_killed_runs_equal_an_unbroken_one(
+    corpus: Path, tmp_path: Path, changes: dict[str, object], kills: int
+) -> None:
+    basics: dict[str, object] = {"train__max_steps": STEPS, "checkpoint__every_steps": 7, "train__sample_bytes": 0}
+    settings = configure(corpus, **(basics | changes))
     config = tmp_path / "run.toml"
     config.write_text(dump_toml(settings), encoding="utf-8")
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -59,7 +80,7 @@ def test_killed_runs_equal_an_unbroken_one(corpus: Path, tmp_path: Path) -> None
 
     chooser, processes = random.Random(9), fork_server()
     # Between two reports lie data, both passes, the update and, every seventh step, the files of a checkpoint.
-    for step in sorted(chooser.sample(range(1, STEPS - 12), KILLS)):
+    for step in sorted(chooser.sample(range(1, STEPS - 12), kills)):
         attempt = start(processes, str(config), str(broken))
         kill_at(attempt, broken, step, chooser.uniform(0, 0.03))
     last = start(processes, str(config), str(broken))
@@ -67,11 +88,14 @@ def test_killed_runs_equal_an_unbroken_one(corpus: Path, tmp_path: Path) -> None
     assert last.exitcode == 0
 
     found = events(broken)
-    assert sum(event.type == "resume" for event in found) == KILLS
+    assert sum(event.type == "resume" for event in found) == kills
     assert len(losses(events(whole))) == STEPS
     assert losses(found) == losses(events(whole))
-    for name in (checkpoint.MODEL, checkpoint.AVERAGE, checkpoint.OPTIMIZER):
-        left, right = (safetensors.torch.load_file(checkpoint.find(root) / name) for root in (whole, broken))
+    assert moves(found) == moves(events(whole))
+    if "predict__jumps" in changes and changes["predict__jumps"] != "off":
+        assert {phase for _, phase, _ in moves(found)} == {"WARMUP", "FULL", "PREDICT", "CORRECT"}
+    for name in (checkpoint.MODEL, checkpoint.AVERAGE, checkpoint.OPTIMIZER, checkpoint.PREDICT):
+        left, right = (checkpoint.read_tensors(checkpoint.find(root), name) for root in (whole, broken))
         assert left.keys() == right.keys()
         assert all(torch.equal(left[key], right[key]) for key in left), name
     left_behind = [path.name for path in (broken / "checkpoints").iterdir() if not path.name.startswith("step-")]

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,8 +28,8 @@ from neat.profiling.plan import components
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
-BLOCK = re.compile(r"(<!-- run -->\n)?^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SCRIPTS = {f"neat-{name}": name for name in ("train", "eval", "generate", "data", "profile", "monitor")}
+BLOCK = re.compile(r"(<!-- run(?: with (\w+))? -->\n)?^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SCRIPTS = {f"neat-{name}": name for name in ("train", "eval", "generate", "data", "profile", "upload", "monitor")}
 PRELUDE = "\n".join(
     ["set -euo pipefail", 'neat() { "$PYTHON" -m neat "$@"; }']
     + [f'{script}() {{ neat {name} "$@"; }}' for script, name in SCRIPTS.items()]
@@ -39,11 +40,23 @@ def page(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def blocks() -> Iterator[tuple[str, bool, str]]:
-    """(page and number, whether it is run, text) of every bash block."""
+def blocks() -> Iterator[tuple[str, str]]:
+    """(page and number, text) of every bash block."""
     for path in PAGES:
         for number, match in enumerate(BLOCK.finditer(path.read_text(encoding="utf-8"))):
-            yield f"{path.name}-{number}", match[1] is not None, match[2]
+            yield f"{path.name}-{number}", match[3]
+
+
+def runnable() -> Iterator[Any]:
+    """(page, marked block) of all pages; one that needs a module that is not there is skipped."""
+    for path in PAGES:
+        marked = [match for match in BLOCK.finditer(path.read_text(encoding="utf-8")) if match[1]]
+        for number, match in enumerate(marked):
+            missing = match[2] is not None and importlib.util.find_spec(match[2]) is None
+            marks = [pytest.mark.skip(reason=f"{match[2]} is not installed")] if missing else []
+            yield pytest.param(
+                path, marked[0][3] if number else None, match[3], id=f"{path.name}-{number}", marks=marks
+            )
 
 
 def commands(script: str) -> Iterator[list[str]]:
@@ -67,11 +80,12 @@ def check_command(words: list[str]) -> None:
     parser = Parser(prog=f"neat {name}")
     import_module(f"neat.cli.{_MODULES.get(name, name)}").configure(parser)
     arguments = parser.parse_args(rest)
-    if getattr(arguments, "overrides", None) or getattr(arguments, "config", None) in PRESETS:
-        load(arguments.config if arguments.config in PRESETS else "tiny", arguments.overrides)
+    config = getattr(arguments, "config", None)
+    if getattr(arguments, "overrides", None) or config in PRESETS:
+        load(config if config in PRESETS else "tiny", arguments.overrides)
 
 
-@pytest.mark.parametrize(("script"), [pytest.param(text, id=name) for name, _, text in blocks()])
+@pytest.mark.parametrize(("script"), [pytest.param(text, id=name) for name, text in blocks()])
 def test_commands_are_understood(script: str) -> None:
     subprocess.run(["bash", "-n"], input=script.encode(), check=True)
     for words in commands(script):
@@ -79,15 +93,34 @@ def test_commands_are_understood(script: str) -> None:
             check_command(words)
 
 
-@pytest.mark.parametrize(("script"), [pytest.param(text, id=name) for name, run, text in blocks() if run])
-def test_marked_commands_run(script: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def folders() -> dict[Path, Path]:
+    """Where the blocks of a page are run, once its first one was."""
+    return {}
+
+
+@pytest.mark.parametrize(("path", "first", "script"), list(runnable()))
+def test_marked_commands_run(
+    path: Path, first: str | None, script: str, folders: dict[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The first block of a page stands before each of the others, which do not need each other."""
+    if path not in folders:
+        folder = tmp_path_factory.mktemp(path.stem)
+        if first is not None:
+            execute(first, folder)
+        folders[path] = folder
+    execute(script, folders[path])
+
+
+def execute(script: str, folder: Path) -> None:
     environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT / "python"), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
         ["bash", "-c", f"{PRELUDE}\n{script}"],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
+        errors="replace",  # a model of a few steps writes any byte
         timeout=240,
         check=False,
     )

@@ -13,7 +13,8 @@ HEAVY = ("torch", "numpy", "neat._native", "rich", "textual", "huggingface_hub")
 COMMANDS = [
     [], ["train"], ["eval"], ["generate"], ["plan"], ["data"], ["data", "inspect"], ["data", "stats"],
     ["data", "entropy-model"], ["data", "world"], ["data", "codec"], ["data", "encode"], ["profile"],
-    ["monitor"], ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"],
+    ["config"], ["config", "show"], ["config", "check"], ["config", "diff"], ["doctor"], ["tune"], ["credit"],
+    ["report"], ["upload"], ["monitor"],
 ]  # fmt: skip
 
 PROBE = """
@@ -60,7 +61,13 @@ assert not loaded, loaded
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("module", ["neat", "neat.errors", "neat.config", "neat.events.reader", "neat.events.rundir"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        *("neat", "neat.errors", "neat.config", "neat.events.reader", "neat.events.rundir", "neat.events.spool"),
+        "neat.report.build",
+    ],
+)
 def test_light_modules_stay_light(module: str) -> None:
     done = loaded_by(
         f"import sys, {module}\nloaded = sorted(set(sys.modules) & {{heavy!r}})\nassert not loaded, loaded"

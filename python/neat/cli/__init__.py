@@ -17,10 +17,14 @@ from neat.errors import Exit, NeatError, OutOfMemoryError, UsageError, printable
 
 COMMANDS = {
     "train": "train a model, or go on with a run",
-    "eval": "bits per byte of a trained model on text",
+    "eval": "bits per byte of a trained model on text, and tasks",
     "generate": "write text with a trained model",
+    "report": "a page about a run, or several compared",
+    "upload": "publish a checkpoint on a model hub",
     "profile": "where the time of a training step goes",
     "plan": "what a configuration will need, without training",
+    "tune": "choose learning rates, momentum and batch by short branches",
+    "credit": "what a setting is worth, asked of a run in its middle",
     "monitor": "watch runs in the terminal",
     "data": "look into text files, make entropy models",
     "config": "show, check and compare configurations",
@@ -64,6 +68,11 @@ def neat_monitor() -> int:
 def neat_data() -> int:
     """The console script `neat-data`."""
     return _guarded(lambda: _run("data", "neat-data", sys.argv[1:]))
+
+
+def neat_upload() -> int:
+    """The console script `neat-upload`."""
+    return _guarded(lambda: _run("upload", "neat-upload", sys.argv[1:]))
 
 
 def _dispatch(words: Sequence[str]) -> int:

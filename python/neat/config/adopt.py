@@ -12,7 +12,14 @@ from neat.errors import ConfigError, Problem
 
 SHAPING = ("patcher.", "ngram.", "network.", "memory.", "vision.", "recursion.", "expert.count", "train.window")
 """Beginnings of the keys of which one that is set and differs is a mistake."""
-TAKEN = (*SHAPING, "train.curriculum", "train.batch_bytes", "train.micro_batch_bytes", "train.patch_slack")
+TAKEN = (
+    *SHAPING,
+    "train.curriculum",
+    "train.batch_bytes",
+    "train.micro_batch_bytes",
+    "train.patch_slack",
+    "train.patch_curriculum",
+)
 """Beginnings of the keys whose values come from the base."""
 
 
@@ -38,7 +45,7 @@ def adopt(config: Config, base: Config, origins: Mapping[str, Origin] | None = N
     ]
     if problems:
         raise ConfigError.of(problems)
-    values = config.model_dump()
+    values = config.model_dump(by_alias=True)
     for key in settings():
         if key.startswith(TAKEN):
             section, _, name = key.partition(".")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, NamedTuple, Self
@@ -52,6 +53,11 @@ class Section(BaseModel):
         return self
 
 
+def suggest(word: str, known: Iterable[str]) -> str | None:
+    """The known word nearest to `word`, None when nothing is near."""
+    return next(iter(difflib.get_close_matches(word[:200], list(known), n=1, cutoff=0.6)), None)
+
+
 def field_texts(section: type[Section]) -> dict[str, str]:
     """Field -> the string that stands under it in the source, on one line.
 
@@ -71,6 +77,12 @@ def field_texts(section: type[Section]) -> dict[str, str]:
     return texts
 
 
+def field_name(section: type[Section], key: str) -> str:
+    """What the setting `key` of a section is called in code: the same, but for words of Python's own."""
+    fields = section.model_fields
+    return key if key in fields else next((name for name, field in fields.items() if field.alias == key), key)
+
+
 def _as_tuple(value: object) -> object:
     return tuple(_as_tuple(item) for item in value) if isinstance(value, list) else value
 
@@ -79,3 +91,5 @@ Strings = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 Integers = Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
 Floats = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
 Curriculum = Annotated[tuple[tuple[float, int], ...], BeforeValidator(_as_tuple)]
+Stages = Annotated[tuple[tuple[float, float], ...], BeforeValidator(_as_tuple)]
+Factors = Annotated[tuple[tuple[str, float], ...], BeforeValidator(_as_tuple)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from neat.config.base import Section, field_name
 from neat.config.schema import Config, settings
 
 Difference = tuple[str, object, object]
@@ -13,10 +14,9 @@ Difference = tuple[str, object, object]
 
 def value_of(config: Config, key: str) -> object:
     """The value of a dotted key."""
-    value: object = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
+    section, _, name = key.rpartition(".")
+    owner: Section = getattr(config, section) if section else config
+    return getattr(owner, field_name(type(owner), name))
 
 
 def difference(left: Config, right: Config) -> list[Difference]:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from neat.config.base import RuleError
+from neat.config.base import RuleError, suggest
 from neat.config.schema import sections, settings
 from neat.config.tomlfile import KeyPath, display
 from neat.errors import Problem
 
 Places = Mapping[str, str | None]
 """Dotted key -> where its value was set."""
-
-
-def suggest(word: str, known: Iterable[str]) -> str | None:
-    """The known word nearest to `word`, None when nothing is near."""
-    return next(iter(difflib.get_close_matches(word[:200], list(known), n=1, cutoff=0.6)), None)
 
 
 def unknown_key(path: KeyPath, where: str | None) -> Problem:

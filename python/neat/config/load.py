@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from neat.config.explain import explain, suggest, unknown_key
+from neat.config.base import suggest
+from neat.config.explain import explain, unknown_key
 from neat.config.schema import NAME, Config, sections, settings
 from neat.config.tomlfile import KeyPath, display, flatten, key_lines, line_of, parse, read
 from neat.config.training import LENGTHS

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from neat.config.base import Breach, Curriculum, Section
+from neat.config.base import Breach, Curriculum, Section, Stages
 
 LENGTHS = ("max_steps", "max_bytes", "budget")
 """The three ways to say how long to train; a run has exactly one of them."""
@@ -23,6 +25,18 @@ def parse_duration(text: str) -> float | None:
         return None
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds or None
+
+
+class Stage(NamedTuple):
+    """Part of a run with one shape of rows: where it ends, and its two lengths.
+
+    `end` is the share of the steps before which it ends, infinite for the last stage. `window` is in positions;
+    `patch_length` is the mean patch in bytes, None for patcher.mean_length.
+    """
+
+    end: float
+    window: int
+    patch_length: float | None
 
 
 class Train(Section):
@@ -46,6 +60,14 @@ class Train(Section):
     """Positions per row (16 to 1048576)."""
     curriculum: Curriculum = ((0.15, 64), (0.20, 128))
     """Shorter windows at the start: pairs of share of the steps and window. The rest of the run uses train.window."""
+    tune: bool = False
+    """Begin with short forked branches that choose learning rates, momentum and batch; the run goes on with the choice.
+    What they cost is taken off its length."""
+    tune_share: float = Field(default=0.05, gt=0.0, le=0.5)
+    """Most that tuning may cost, as a share of the run (up to 0.5)."""
+    patch_curriculum: Stages = ()
+    """Coarser patches at the start: pairs of share of the steps and mean patch length in bytes, such as [[0.3, 8.0]].
+    The rest of the run, evaluation and generation use patcher.mean_length. Needs patcher.rule="global"."""
     patch_slack: float = Field(default=1.25, ge=1.0, le=64.0)
     """Room for patches in a row, as a multiple of window / patcher.mean_length (1 to 64)."""
     log_every: int = Field(default=10, ge=1, le=1_000_000)
@@ -71,11 +93,28 @@ class Train(Section):
         """Every window length of the run in the order of use, without repeats."""
         return tuple(dict.fromkeys([*(window for _, window in self.curriculum), self.window]))
 
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of the run: a new one begins where the window or the patch length changes."""
+        windows, lengths = _ends(self.curriculum), _ends(self.patch_curriculum)
+        ends: list[float] = []
+        for end in sorted([*windows, *lengths]):
+            if not ends or end - ends[-1] > _SAME_SHARE:
+                ends.append(end)
+        each_window = [*(window for _, window in self.curriculum), self.window]
+        each_length = [*(length for _, length in self.patch_curriculum), None]
+        return tuple(
+            Stage(end, each_window[_passed(windows, begin)], each_length[_passed(lengths, begin)])
+            for begin, end in zip([0.0, *ends], [*ends, math.inf], strict=True)
+        )
+
     def breaches(self) -> Iterator[Breach]:
         """One length, whole rows per batch, a curriculum that rises to the window."""
         yield from self._length_breaches()
         yield from self._batch_breaches()
         yield from self._curriculum_breaches()
+        if self.tune and self.mode != "text":
+            yield Breach("tune", f'is true with train.mode="{self.mode}"', "only training on text can tune itself")
 
     def _length_breaches(self) -> Iterator[Breach]:
         if self.budget and self.budget_s is None:
@@ -119,8 +158,27 @@ class Train(Section):
                     f"has a window of {window}",
                     f"windows lie between 16 and train.window ({self.window}); [] switches it off",
                 )
-        if sum(share for share, _ in self.curriculum) > 1.0:
-            yield Breach("curriculum", "has shares that add up to more than 1")
+        for share, length in self.patch_curriculum:
+            if not 0.0 < share < 1.0:
+                yield Breach("patch_curriculum", f"has a share of {share:g}", "shares lie between 0 and 1")
+            if not 1.0 <= length <= 64.0:
+                yield Breach("patch_curriculum", f"has a patch length of {length:g}", "lengths lie between 1 and 64")
+        for key in ("curriculum", "patch_curriculum"):
+            if sum(share for share, _ in getattr(self, key)) > 1.0:
+                yield Breach(key, "has shares that add up to more than 1")
+
+
+_SAME_SHARE = 1e-9
+"""Shares nearer than this are one: 0.3 and 0.1 + 0.2 differ by rounding."""
+
+
+def _ends(curriculum: Sequence[tuple[float, float]]) -> list[float]:
+    return list(accumulate(share for share, _ in curriculum))
+
+
+def _passed(ends: Sequence[float], share: float) -> int:
+    """How many stages of one curriculum are over at `share`."""
+    return sum(share >= end - _SAME_SHARE for end in ends)
 
 
 class Checkpoint(Section):

@@ -6,13 +6,15 @@ models that have not seen it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from neat import _native
 from neat.config.schema import Config
 from neat.data.bundled import resolve
+from neat.data.stream import Stream
 from neat.errors import DataError
 from neat.model.text.document import Document
 
@@ -29,6 +31,7 @@ class Text:
         patcher: The calibrated patch rule.
         preparer: Turns documents into rows.
         validation: Held-out documents; empty when the configuration names none.
+        coarse: Preparers of the stages with another mean patch length, by that length.
     """
 
     corpus: _native.Corpus
@@ -36,12 +39,13 @@ class Text:
     patcher: _native.Patcher
     preparer: _native.Preparer
     validation: list[Document]
+    coarse: Mapping[float | None, _native.Preparer] = field(default_factory=dict)
 
-    def stream(self, config: Config, state: str | None = None) -> _native.WindowStream:
+    def stream(self, config: Config, state: str | None = None) -> Stream:
         """The endless stream of packed rows, from the beginning or from a saved state."""
-        return _native.WindowStream(
+        return Stream(
             self.corpus,
-            self.preparer,
+            {None: self.preparer, **self.coarse},
             lanes=config.data.lanes,
             prefetch=config.data.prefetch,
             state=state,
@@ -60,7 +64,11 @@ def open_text(config: Config) -> Text:
     models = _models(config, corpus)
     patcher = _patcher(config, models, corpus)
     preparer = make_preparer(config, models, patcher)
-    return Text(corpus, models, patcher, preparer, validation)
+    coarse: dict[float | None, _native.Preparer] = {
+        length: make_preparer(config, models, _calibrated(config, models, corpus, length))
+        for _, length in config.train.patch_curriculum
+    }
+    return Text(corpus, models, patcher, preparer, validation, coarse)
 
 
 def open_corpus(config: Config) -> _native.Corpus:
@@ -157,6 +165,11 @@ def _patcher(config: Config, models: _native.CrossFit, corpus: _native.Corpus) -
         return _native.Patcher("byte", max_length=patcher.max_length)
     if patcher.rule not in ENTROPY_RULES:
         return _native.Patcher(patcher.rule, stride=patcher.stride, max_length=patcher.max_length)
-    return _native.Patcher.calibrate(
-        models, corpus, patcher.rule, patcher.mean_length, patcher.max_length, patcher.stride
-    )
+    return _calibrated(config, models, corpus, patcher.mean_length)
+
+
+def _calibrated(
+    config: Config, models: _native.CrossFit, corpus: _native.Corpus, mean_length: float
+) -> _native.Patcher:
+    patcher = config.patcher
+    return _native.Patcher.calibrate(models, corpus, patcher.rule, mean_length, patcher.max_length, patcher.stride)

@@ -57,7 +57,7 @@ def recall(
         raise DataError(
             f"{len(filler)} bytes of text do not fill a distance of {max(distances)}", hint="give more files to --data"
         )
-    asked = {distance: list(_questions(filler, distance, questions, seed)) for distance in distances}
+    asked = {distance: list(questions_at(filler, distance, questions, seed)) for distance in distances}
     found = {"accuracy": {str(distance): _share(model, some) for distance, some in asked.items()}}
     if "memory" in model.network.switchable():
         with _without_memory(model):
@@ -65,7 +65,8 @@ def recall(
     return found | {"chance": {str(distance): 1 / PAIRS for distance in distances}}
 
 
-def _questions(filler: bytes, distance: int, number: int, seed: int) -> Iterator[Question]:
+def questions_at(filler: bytes, distance: int, number: int, seed: int) -> Iterator[Question]:
+    """Questions with `distance` bytes of `filler`, which must be at least as long, behind the pairs."""
     chooser = random.Random(f"{seed} {distance}")
     for _ in range(number):
         names = chooser.sample(NAMES, PAIRS)

@@ -42,6 +42,18 @@ HARMLESS_KEYS = frozenset(
         "checkpoint.keep",
         "monitor.sample_s",
         "runtime.threads",
+        "hub.repo",
+        "hub.upload",
+        "hub.public",
+        "hub.tag",
+        "hub.license",
+        "hub.include_optimizer",
+        "hub.final_wait_s",
+        "hub.connect_s",
+        "hub.read_s",
+        "hub.attempt_s",
+        "hub.max_retry_wait_s",
+        "hub.max_queued",
     }
 )
 """Settings that may change between attempts of a run: what they decide is not the course of training."""

@@ -21,9 +21,10 @@ TYPES: Mapping[str, str] = MappingProxyType(
         "run": "an attempt begins: versions, machine, device choices with their reasons",
         "resume": "training goes on from the checkpoint of `step`, or begins again at 0; what earlier attempts did "
         "after it is superseded",
+        "growth": "the first weights were taken over from another run: what grew from what, and what it changed",
         "budget": "a length in time or bytes was turned into a number of steps",
         "stage": "a curriculum entered its next stage: another window or patch length",
-        "phase": "hybrid prediction moved between WARMUP, FULL, PREDICT and CORRECT, or a move was refused, with the reason",
+        "phase": "prediction moved between WARMUP, FULL, PREDICT and CORRECT, or a move was refused, with the reason",
         "jump": "a prediction was tried in PREDICT: accepted or refused, with what was measured",
         "correct": "CORRECT ended: residual of the last jump, correction, credit",
         "rollback": "weights and optimizer state went back to the last healthy ones, with the reason",

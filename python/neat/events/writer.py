@@ -25,7 +25,8 @@ class EventWriter:
     """The one writer of a run's events; safe to use from several threads.
 
     `heartbeat_s` starts a thread that reports life at that interval (None: no thread). The clocks are arguments
-    for tests. `continues` is whether the file held events of an earlier attempt.
+    for tests. `continues` is whether the file held events of an earlier attempt. `listener` is called with each event
+    after it is in the file, in the thread that wrote it.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class EventWriter:
         self._step = 0
         self._seq = last_seq(path)
         self.continues = self._seq > 0
+        self.listener: Callable[[Event], None] | None = None
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
@@ -62,7 +64,9 @@ class EventWriter:
             self._append(encode(event))
             self._seq = event.seq
             self._step = step
-            return event
+        if self.listener is not None:
+            self.listener(event)
+        return event
 
     def close(self) -> None:
         """Stops the heartbeat and closes the file; a second call does nothing."""

@@ -17,7 +17,7 @@ is one more than the most patches that a row closes: the last slot belongs to pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -89,3 +89,10 @@ class Batch:
         values = ((field.name, getattr(self, field.name)) for field in fields(self))
         changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in values}
         return Batch(**changed)
+
+
+def micro_batches(batch: Batch, positions: int) -> Iterator[Batch]:
+    """Cuts a batch into parts of `positions` positions; 0 keeps it whole."""
+    rows = max(1, positions // batch.ids.shape[1]) if positions else batch.num_rows
+    for start in range(0, batch.num_rows, rows):
+        yield batch.rows(start, min(start + rows, batch.num_rows))

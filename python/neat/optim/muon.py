@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from neat.optim.values import Values
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Quintic of the Newton-Schulz iteration, chosen for slope at zero rather than for exact convergence."""
 
@@ -33,11 +35,12 @@ def orthogonalise(stack: Tensor, steps: int) -> Tensor:
 
 @dataclass(slots=True)
 class Matrix:
-    """One parameter with the row counts of the matrices it stacks."""
+    """One parameter with the row counts of the matrices it stacks, and its factor on the learning rate."""
 
     name: str
     parameter: Tensor
     splits: tuple[int, ...]
+    factor: float = 1.0
 
 
 class Muon:
@@ -67,17 +70,23 @@ class Muon:
         gradients = [_gradient(matrix) for matrix in self.matrices]
         torch._foreach_lerp_(self._momentum, gradients, 1 - momentum)
         updates = torch._foreach_lerp(gradients, self._momentum, momentum) if self.nesterov else self._momentum
-        torch._foreach_mul_(parameters, 1 - lr * self.weight_decay)
-        for (rows, columns), members in self._by_shape.items():
-            stack = torch.stack([_part(updates[index], offset, rows) for index, offset in members])
+        for factor in dict.fromkeys(matrix.factor for matrix in self.matrices):
+            members = [matrix.parameter for matrix in self.matrices if matrix.factor == factor]
+            torch._foreach_mul_(members, 1 - lr * factor * self.weight_decay)
+        for (rows, columns, factor), places in self._by_shape.items():
+            stack = torch.stack([_part(updates[index], offset, rows) for index, offset in places])
             direction = orthogonalise(stack, self.steps)
-            targets = [_part(parameters[index], offset, rows) for index, offset in members]
-            rate = -lr * max(1.0, rows / columns) ** 0.5
+            targets = [_part(parameters[index], offset, rows) for index, offset in places]
+            rate = -lr * factor * max(1.0, rows / columns) ** 0.5
             torch._foreach_add_(targets, list(direction.to(targets[0].dtype).unbind()), alpha=rate)
 
     def state(self) -> dict[str, Tensor]:
         """Momentum buffers by parameter name."""
         return {f"muon.momentum.{m.name}": b for m, b in zip(self.matrices, self._momentum, strict=True)}
+
+    def values(self, name: str) -> dict[str, Values]:
+        """What each matrix is updated with, under the optimizer's `name`."""
+        return {m.name: Values(name, self.lr * m.factor, self.weight_decay) for m in self.matrices}
 
 
 def _gradient(matrix: Matrix) -> Tensor:
@@ -85,13 +94,13 @@ def _gradient(matrix: Matrix) -> Tensor:
     return torch.zeros_like(matrix.parameter) if gradient is None else gradient
 
 
-def _by_shape(matrices: Sequence[Matrix]) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """(rows, columns) -> (index of the parameter, first row) of each matrix of that shape."""
-    shapes: dict[tuple[int, int], list[tuple[int, int]]] = {}
+def _by_shape(matrices: Sequence[Matrix]) -> dict[tuple[int, int, float], list[tuple[int, int]]]:
+    """(rows, columns, factor) -> (index of the parameter, first row) of each matrix that is updated alike."""
+    shapes: dict[tuple[int, int, float], list[tuple[int, int]]] = {}
     for index, matrix in enumerate(matrices):
         offset = 0
         for rows in matrix.splits:
-            shapes.setdefault((rows, matrix.parameter.shape[1]), []).append((index, offset))
+            shapes.setdefault((rows, matrix.parameter.shape[1], matrix.factor), []).append((index, offset))
             offset += rows
     return shapes
 

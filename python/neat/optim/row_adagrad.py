@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neat.optim.values import Values
+
 EPS = 1e-8
 
 
@@ -34,3 +36,7 @@ class RowAdagrad:
     def state(self) -> dict[str, Tensor]:
         """The accumulator by parameter name, [R]."""
         return {f"row_adagrad.squares.{self.name}": self._squares}
+
+    def values(self) -> dict[str, Values]:
+        """What the table is updated with."""
+        return {self.name: Values("row-wise adagrad", self.lr)}

@@ -9,9 +9,6 @@ import math
 
 from neat.config.schema import Optim
 
-MOMENTUM_START = 0.85
-"""Muon's momentum at the first step of its warm-up."""
-
 
 def lr_scale(optim: Optim, step: int, total: int) -> float:
     """Factor on every learning rate for the update that follows `step` finished ones, in (0, 1]."""
@@ -31,6 +28,6 @@ def lr_scale(optim: Optim, step: int, total: int) -> float:
 def momentum(optim: Optim, step: int, total: int) -> float:
     """Muon's momentum for the update that follows `step` finished ones."""
     warmup = optim.momentum_warmup_share * total
-    start = min(MOMENTUM_START, optim.momentum)
+    start = min(optim.momentum_start, optim.momentum)
     share = min(1.0, step / warmup) if warmup > 0 else 1.0
     return start + (optim.momentum - start) * share

@@ -17,7 +17,7 @@ from neat.model.batch import Batch
 from neat.model.components import COMPONENTS, component_of, part_of
 from neat.model.losses import objective
 from neat.model.neat import NeatModel
-from neat.optim.groups import group_parameters
+from neat.optim.build import Optimizers
 from neat.profiling import flops
 from neat.train.device import Placement, place
 
@@ -68,19 +68,18 @@ def _bytes(config: Config) -> int | None:
 
 def _memory(config: Config, model: nn.Module, placement: Placement) -> dict[str, int]:
     """Bytes of weights, gradients, optimizer state, averages and the activations of one micro-batch."""
-    groups = group_parameters(model)
+    optimizers = Optimizers(model, config.optim)
+    groups = optimizers.groups
     hidden = sum(matrix.parameter.numel() for matrix in groups.hidden)
     other = sum(parameter.numel() for _, parameter in groups.other)
     tables = sum(parameter.numel() for _, parameter in groups.sparse)
-    rows = sum(parameter.shape[0] for _, parameter in groups.sparse)
-    moments = (1 if config.optim.name == "muon" else 2) * hidden + 2 * other + rows
     parameters = hidden + other + tables
     # The weights of an image codec are there too, but get nothing else.
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
     memory = {
         "weights": 4 * (parameters + frozen),
         "gradients": 4 * (hidden + other),
-        "optimizer": 4 * moments,
+        "optimizer": sum(tensor.nbytes for tensor in optimizers.state().values()),
         "average": 4 * parameters if config.optim.ema_decay else 0,
         "activations": _activations(config, placement),
     }

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,10 @@ from neat.train.storage import Storage
 FORMAT = 1
 MANIFEST = "manifest.json"
 MODEL, AVERAGE, OPTIMIZER = "model.safetensors", "average.safetensors", "optimizer.safetensors"
+PREDICT, DYNAMICS = "predict.safetensors", "dynamics.bin"
 STATE, CONFIG, ENTROPY_MODEL = "state.json", "config.toml", "entropy_model.bin"
 ALWAYS = frozenset({MODEL, OPTIMIZER, STATE, CONFIG, ENTROPY_MODEL})
-"""Files that every checkpoint has; the averaged weights are there when the run keeps them."""
+"""Files that every checkpoint has; averaged weights and the state of prediction are there when the run keeps them."""
 _NAME = re.compile(r"step-([0-9]{8,})")
 
 
@@ -44,6 +45,8 @@ class Contents:
         state: Plain values: step, horizon, data position, counters, patcher.
         config: Resolved configuration as TOML.
         entropy_model: File of the n-gram model that places the patches.
+        predict: Tensors of hybrid prediction; empty without it.
+        dynamics: State of the dynamics model; empty without one.
     """
 
     model: dict[str, Tensor]
@@ -52,6 +55,8 @@ class Contents:
     state: dict[str, Any]
     config: str
     entropy_model: bytes
+    predict: dict[str, Tensor] = field(default_factory=dict)
+    dynamics: bytes = b""
 
 
 def folder_name(step: int) -> str:
@@ -93,6 +98,7 @@ def _writers(contents: Contents) -> Iterator[tuple[str, Callable[[Path], None]]]
         (MODEL, contents.model),
         (AVERAGE, contents.average),
         (OPTIMIZER, contents.optimizer),
+        (PREDICT, contents.predict),
     ):
         if tensors:
             yield name, _tensor_writer(tensors)
@@ -100,6 +106,8 @@ def _writers(contents: Contents) -> Iterator[tuple[str, Callable[[Path], None]]]
     yield STATE, lambda path: _write_text(path, state)
     yield CONFIG, lambda path: _write_text(path, contents.config)
     yield ENTROPY_MODEL, lambda path: _write_bytes(path, contents.entropy_model)
+    if contents.dynamics:
+        yield DYNAMICS, lambda path: _write_bytes(path, contents.dynamics)
 
 
 def _tensor_writer(tensors: dict[str, Tensor]) -> Callable[[Path], None]:
@@ -241,6 +249,12 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
     """Tensors of one file of a verified checkpoint; empty when it has no such file."""
     path = folder / name
     return safetensors.torch.load_file(path) if path.exists() else {}
+
+
+def read_dynamics(folder: Path) -> bytes:
+    """State of the dynamics model of a verified checkpoint; empty when it has none."""
+    path = folder / DYNAMICS
+    return path.read_bytes() if path.exists() else b""
 
 
 def read_state(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -27,8 +27,7 @@ class Display:
         corpus, patcher = trainer.text.corpus, trainer.text.patcher
         for reason in trainer.placement.reasons:
             self.note(reason)
-        for label, optimizer, count, lr in trainer.optimizers.table():
-            self.note(f"optimizer: {label}: {optimizer}, {count:,} parameters, learning rate {lr:g}")
+        self.optimizers(trainer)
         self.note(f"model: {parameters:,} parameters")
         self.note(f"text: {corpus.num_documents:,} documents, {corpus.num_bytes:,} bytes")
         if trainer.config.network.patches:
@@ -36,6 +35,14 @@ class Display:
         self.note(f"resuming after step {trainer.step}" if resumed else "starting at step 0")
         if self._console.is_terminal:
             self._open_bar(trainer)
+
+    def optimizers(self, trainer: Trainer) -> None:
+        """Which parameters are updated by what."""
+        for row in trainer.optimizers.table():
+            decay = f", weight decay {row.weight_decay:g}" if row.weight_decay else ""
+            details = f", {row.details}" if row.details else ""
+            what = f"{row.optimizer}, {row.num:,} parameters, learning rate {row.lr:g}{decay}{details}"
+            self.note(f"optimizer: {row.parameters}: {what}")
 
     def _open_bar(self, trainer: Trainer) -> None:
         self._progress = Progress(
@@ -69,6 +76,17 @@ class Display:
             f"held-out: {bpb:.4f} bits per byte on {metrics['eval/bytes']:,} bytes "
             f"({bpb - ngram:+.4f} against the n-gram model's {ngram:.4f})"
         )
+
+    def grown(self, facts: Mapping[str, Any]) -> None:
+        """What the weights were grown from."""
+        self.note(
+            f"grown from {facts['from']} ({facts['checkpoint']}, {facts['weights']} weights), {facts['method']}: "
+            f"{facts['parameters/before']:,} -> {facts['parameters/after']:,} parameters; logits differ by at most "
+            f"{facts['logits/max_delta']:.3g} on {facts['bytes']:,} bytes, loss {facts['loss/before']:.4f} -> "
+            f"{facts['loss/after']:.4f} nats a byte"
+        )
+        for note in facts["notes"]:
+            self.note(note)
 
     def note(self, text: str) -> None:
         """One line."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,8 @@ from neat.errors import DivergedError
 class Guard:
     """Counts skipped updates.
 
+    `loss` and `norm` are those of the last update that was asked about.
+
     Args:
         max_skipped: Updates skipped in a row before the run stops.
     """
@@ -19,6 +23,7 @@ class Guard:
         self.max_skipped = max_skipped
         self.in_a_row = 0
         self.skipped = 0
+        self.loss = self.norm = 0.0
 
     def allows(self, loss: Tensor, norm: Tensor, step: int) -> bool:
         """Whether the update may be applied: loss and gradient norm are finite.
@@ -28,7 +33,8 @@ class Guard:
         Raises:
             DivergedError: Too many updates in a row had to be skipped.
         """
-        if bool(torch.isfinite(loss) & torch.isfinite(norm)):
+        self.loss, self.norm = torch.stack((loss.detach().float(), norm.float())).tolist()
+        if math.isfinite(self.loss) and math.isfinite(self.norm):
             self.in_a_row = 0
             return True
         self.in_a_row += 1

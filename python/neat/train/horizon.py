@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 
 from neat.config.schema import Train
+from neat.config.training import Stage
 
 SETTLING_STEPS = 5
 """Steps at the start of a stage that are not timed: allocators and caches are cold."""
@@ -23,11 +24,11 @@ PROVISIONAL_STEPS = 1000
 
 @dataclass(slots=True)
 class Horizon:
-    """Length of the run and the stage of its window curriculum.
+    """Length of the run and the stage of its curricula.
 
     Attributes:
         total: Steps of the whole run; an estimate while `measured` lags behind `stage`.
-        stage: Index of the current window in the curriculum.
+        stage: Index of the present stage, see `Train.stages`.
         measured: Stages whose speed has been measured.
         spent_s: Seconds of training in earlier attempts and this one, up to the last `tick`.
         stage_step: Finished steps when the stage began.
@@ -50,10 +51,7 @@ class Horizon:
 
     def advance(self, train: Train, step: int) -> int:
         """Enters the stage of the step that follows `step` finished ones, never an earlier one; returns its window."""
-        ends, share = [], 0.0
-        for part, _ in train.curriculum:
-            share += part
-            ends.append(round(share * self.total))
+        ends = [round(stage.end * self.total) for stage in train.stages[:-1]]
         stage = max(self.stage, sum(step >= end for end in ends))
         if stage != self.stage:
             self.stage, self.stage_step = stage, step
@@ -61,7 +59,11 @@ class Horizon:
 
     def window(self, train: Train) -> int:
         """Window of the present stage."""
-        return [*(window for _, window in train.curriculum), train.window][self.stage]
+        return self.present(train).window
+
+    def present(self, train: Train) -> Stage:
+        """The present stage."""
+        return train.stages[self.stage]
 
 
 class Clock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,56 +10,39 @@ from neat import _native
 from neat.config.load import load_text
 from neat.config.schema import Config
 from neat.config.tomlfile import read
-from neat.data.pipeline import make_preparer
 from neat.errors import CheckpointError
 from neat.model.neat import NeatModel
-from neat.model.text.model import TextModel
-from neat.train import checkpoint
+from neat.train import checkpoint, exported
+from neat.train.assembly import Loaded, assemble
 from neat.train.device import place
 
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A checkpoint in memory.
-
-    Attributes:
-        model: Network, patcher and n-gram rows, in evaluation mode.
-        ngram: The n-gram model of the run, the yardstick of every evaluation.
-        config: The configuration it was trained with.
-        step: Updates behind the weights.
-    """
-
-    model: TextModel
-    ngram: _native.NgramModel
-    config: Config
-    step: int
+__all__ = ["Loaded", "installed_experts", "load_all", "read_config", "run_of"]
 
 
 def load_all(path: Path, *, device: str = "auto", average: bool = True) -> Loaded:
-    """Reads a run directory (its newest valid checkpoint) or a checkpoint folder.
+    """Reads a run directory (its newest valid checkpoint), a checkpoint folder or an export.
 
     Args:
-        path: Run directory or checkpoint folder.
+        path: Run directory, checkpoint folder or export.
         device: `auto`, `cpu`, `cuda` or `mps`.
-        average: Take the averaged weights where the run kept them.
+        average: Take the averaged weights where the run kept them; an export holds one set of weights.
 
     Raises:
         CheckpointError: There is no valid checkpoint, or it holds no model that this version reads.
     """
+    if exported.is_export(path):
+        return exported.load_export(path, device=device)
     folder = checkpoint.find(path)
     config = read_config(folder)
-    _require_model(config, path)
+    require_model(config, path)
     state = checkpoint.read_state(folder)
     placement = place(config.runtime.model_copy(update={"device": device, "compile": "off", "threads": 0}))
     ngram = _native.NgramModel.from_bytes((folder / checkpoint.ENTROPY_MODEL).read_bytes())
     patcher = _native.Patcher.from_json(state["patcher"])
-    preparer = make_preparer(config, _native.CrossFit.single(ngram), patcher)
-    network = _network(config, folder, average=average).to(placement.device)
-    network.latent.progress(state["step"], state["horizon"]["total"])
-    window = config.train.window
-    model = TextModel(network, preparer, window=window, patch_slots=config.patch_slots(window))
-    model.installed, model.dispatcher = installed_experts(folder), _dispatcher(folder)
-    return Loaded(model, ngram, config, state["step"])
+    network = read_network(config, folder, average=average).to(placement.device)
+    loaded = assemble(config, network, ngram, patcher, (state["step"], state["horizon"]["total"]))
+    loaded.model.installed, loaded.model.dispatcher = installed_experts(folder), _dispatcher(folder)
+    return loaded
 
 
 def read_config(folder: Path) -> Config:
@@ -86,7 +68,8 @@ def _dispatcher(folder: Path) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def _require_model(config: Config, path: Path) -> None:
+def require_model(config: Config, path: Path) -> None:
+    """Raises `CheckpointError` where the checkpoint at `path` is the training of an expert or a dispatcher."""
     if config.train.mode != "text":
         raise CheckpointError(
             f"`{path}` is the training of {config.expert.name or 'a dispatcher'} on another model",
@@ -94,7 +77,17 @@ def _require_model(config: Config, path: Path) -> None:
         )
 
 
-def _network(config: Config, folder: Path, *, average: bool) -> NeatModel:
+def read_network(config: Config, folder: Path, *, average: bool) -> NeatModel:
+    """The network of a verified checkpoint and its configuration, on the CPU, in evaluation mode.
+
+    Args:
+        config: Of the checkpoint.
+        folder: The checkpoint.
+        average: Take the averaged weights where there are any.
+
+    Raises:
+        CheckpointError: The weights do not fit the configuration.
+    """
     tensors = checkpoint.read_tensors(folder, checkpoint.AVERAGE) if average else {}
     tensors = tensors or checkpoint.read_tensors(folder, checkpoint.MODEL)
     with torch.device("meta"):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import codecs
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
 
 import neat
+from neat.data.pipeline import ENTROPY_RULES
 from neat.errors import Exit, NeatError
 from neat.events.rundir import Run
 from neat.events.writer import EventWriter
@@ -74,12 +75,33 @@ class Reporter:
         self._display.begin(trainer, parameters, resumed=resumed)
         self._since = (time.perf_counter(), trainer.step, trainer.bytes_seen)
 
+    def grown(self, facts: dict[str, object]) -> None:
+        """The weights came from another run: what grew from what, and how far the predictions moved."""
+        self._events.write("growth", 0, **facts)
+        self._directory.record(growth=facts)
+        self._display.grown(facts)
+
     def estimated(self, trainer: Trainer) -> None:
         """A time budget became a number of steps."""
         horizon = trainer.horizon
         data = {"total_steps": horizon.total, "spent_s": round(horizon.spent_s, 3), "stage": horizon.stage}
         self._events.write("budget", trainer.step, **data)
         self._display.note(f"budget {trainer.config.train.budget}: {horizon.total} steps")
+
+    def probe(self, step: int, data: Mapping[str, object]) -> None:
+        """A branch from finished step `step` of a run that tunes itself has ended, or its choice is made."""
+        self._events.write("probe", step, **data)
+        loss = f": {data['loss']:.4f} nats per byte" if data["loss"] is not None else ""
+        self._display.note(f"tuning: {data['name']}{loss}: {data['outcome']}: {data['reason']}")
+
+    def tuned(self, trainer: Trainer) -> None:
+        """The run goes on with the settings that it chose."""
+        horizon = trainer.horizon
+        if trainer.config.train.budget_s is None:
+            data = {"total_steps": horizon.total, "spent_s": round(horizon.spent_s, 3), "stage": horizon.stage}
+            self._events.write("budget", trainer.step, **data)
+        self._display.optimizers(trainer)
+        self._since = (time.perf_counter(), trainer.step, trainer.bytes_seen)
 
     def diagnostics(self, trainer: Trainer) -> Diagnostics:
         """Watches the steps that `train.diagnose_every` names, and the first batches where somebody asked for it."""
@@ -101,8 +123,9 @@ class Reporter:
         config, horizon = trainer.config, trainer.horizon
         if horizon.stage != self._stage:
             self._stage = horizon.stage
-            window = {"train/window": horizon.window(config.train)}
-            self._events.write("stage", trainer.step, stage=horizon.stage, **window)
+            self._events.write("stage", trainer.step, stage=horizon.stage, **stage_facts(trainer))
+        if trainer.predictor is not None:
+            self._predicted(trainer)
         if trainer.guard.in_a_row:
             message = "an update with a loss or gradient that is not finite was skipped"
             self._events.write("alert", trainer.step, severity="warning", message=message)
@@ -116,6 +139,17 @@ class Reporter:
             self._display.note(f"step {trainer.step}: {message}")
         self._events.write("step", trainer.step, **metrics)
         self._display.step(trainer, metrics)
+
+    def _predicted(self, trainer: Trainer) -> None:
+        """What hybrid prediction did since the last step; people see moves, jumps and rollbacks."""
+        assert trainer.predictor is not None
+        for kind, data in trainer.predictor.told.drain():
+            self._events.write(kind, trainer.step, **data)
+            match kind:
+                case "phase" if data["accepted"]:
+                    self._display.note(f"step {trainer.step}: {data['from']} -> {data['to']}: {data['reason']}")
+                case "rollback" | "alert":
+                    self._display.note(f"step {trainer.step}: {kind}: {data.get('reason', data.get('message'))}")
 
     def _metrics(self, trainer: Trainer, progress: Progress) -> dict[str, object]:
         loss = float(progress.loss)
@@ -131,7 +165,7 @@ class Reporter:
             "train/total_steps": total,
             "train/window": trainer.horizon.window(trainer.config.train),
             "train/skipped_steps": trainer.guard.skipped,
-            "optim/lr": optim.lr * schedule.lr_scale(optim, trainer.step - 1, total),
+            "optim/lr": optim.lr * schedule.lr_scale(optim, trainer.step - 1, total) * _factor(trainer),
             "optim/grad_norm": float(progress.norm),
             "perf/bytes_per_s": (trainer.bytes_seen - seen) / (now - then),
             "perf/step_s": (now - then) / max(1, trainer.step - step),
@@ -139,8 +173,11 @@ class Reporter:
             "data/wait_s": stream["wait_s"],
             "data/padding": stream["padding"] / positions,
             "patch/mean_length": (positions - stream["padding"]) / max(1, stream["patches"]),
+            "perf/backward_passes": trainer.backward_passes,
+            **(trainer.predictor.metrics() if trainer.predictor is not None else {}),
             **progress.losses(),
             **self._activity(trainer),
+            **self._in_force(trainer),
             **trainer.model.latent.metrics(),
         }
 
@@ -149,6 +186,19 @@ class Reporter:
         if trainer.policy is None:
             return {}
         return {f"activation/{name}": share for name, share in trainer.policy.share().items()}
+
+    @staticmethod
+    def _in_force(trainer: Trainer) -> dict[str, float]:
+        """The settings that a run chose for itself, beside `optim/lr`."""
+        if trainer.tuned is None:
+            return {}
+        optim, total = trainer.config.optim, trainer.horizon.total
+        momentum = optim.beta1 if optim.name == "adamw" else schedule.momentum(optim, trainer.step - 1, total)
+        return {
+            "optim/adamw_lr": optim.adamw_lr * schedule.lr_scale(optim, trainer.step - 1, total),
+            "optim/momentum": momentum,
+            "train/batch_bytes": trainer.config.train.batch_bytes,
+        }
 
     def evaluate(self, trainer: Trainer) -> None:
         """Bits per byte on held-out documents, with averaged weights in float32, beside the n-gram model."""
@@ -247,6 +297,15 @@ def evaluation_weights(trainer: Trainer) -> Iterator[None]:
             switch(policy, trainer.model, policy.active())
 
 
+def stage_facts(trainer: Trainer) -> dict[str, float]:
+    """Window of the present stage, and the mean patch length that its patcher is calibrated to, where one is."""
+    config, stage = trainer.config, trainer.horizon.present(trainer.config.train)
+    facts: dict[str, float] = {"train/window": stage.window}
+    if config.network.patches and config.patcher.rule in ENTROPY_RULES:
+        facts["patch/mean_length_target"] = stage.patch_length or config.patcher.mean_length
+    return facts
+
+
 def text_model(trainer: Trainer) -> TextModel:
     """The model being trained, as something that reads and writes text."""
     window = trainer.config.train.window
@@ -286,6 +345,11 @@ def _prompt(documents: list[Document]) -> bytes:
         return b""
     start = leading_text(documents[0])[:SAMPLE_PROMPT_BYTES]
     return start[: start.rfind(b" ")] if b" " in start else start
+
+
+def _factor(trainer: Trainer) -> float:
+    """What rollbacks left of the learning rate."""
+    return trainer.predictor.factors.lr if trainer.predictor is not None else 1.0
 
 
 def _printable(text: bytes) -> str:

@@ -11,6 +11,7 @@ from neat.events.writer import EventWriter
 from neat.train import checkpoint
 from neat.train.state import Trainer, capture, restore
 from neat.train.storage import Storage
+from neat.train.tuned import recall
 
 
 class Saver:
@@ -37,6 +38,7 @@ class Saver:
         folder, refused = newest_checkpoint(self._root, self._events, self._trainer.step)
         if folder is None:
             return False
+        recall(self._trainer, folder)
         restore(self._trainer, folder)
         for name in refused:
             checkpoint.set_aside(self._root, name)
@@ -52,6 +54,8 @@ class Saver:
         trainer = self._trainer
         if trainer.last_saved == trainer.step or trainer.step == 0:
             return
+        if trainer.predictor is not None:
+            trainer.predictor.keep_healthy(trainer)
         keep = trainer.config.checkpoint.keep
         publish(self._root, trainer.step, capture(trainer), self._events, keep, self._storage)
         trainer.last_saved = trainer.step

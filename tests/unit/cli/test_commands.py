@@ -49,6 +49,10 @@ def test_the_overview_lists_every_command() -> None:
         (["generate", "run", "--max-bytes", "0"], "--max-bytes 0"),
         (["generate", "run", "--temperature", "nan"], "--temperature nan"),
         (["generate", "run", "--seed", "-1"], "--seed -1"),
+        (["eval", "run"], "nothing to evaluate on"),
+        (["eval", "run", "--suite", "--limit", "0"], "--limit 0"),
+        (["eval", "run", "--tasks", ","], "names none"),
+        (["eval", "run", "--tasks", "neat:spilling"], "no task neat:spilling"),
     ],
 )
 def test_mistakes_leave_with_code_2_and_a_hint(words: list[str], message: str) -> None:

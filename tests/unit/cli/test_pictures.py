@@ -9,7 +9,7 @@ from support.images import GRID, vision
 from support.networks import network, whole
 
 from neat import _native
-from neat.cli.pictures import MARK, Pictures, with_images
+from neat.cli.pictures import MARK, Pictures, painter, with_images
 from neat.data.png import decode_png, write_png
 from neat.errors import DataError, UsageError
 from neat.model.images.grammar import Image
@@ -40,6 +40,16 @@ def test_what_is_drawn_becomes_files_that_read_back_as_the_same_codes(tmp_path: 
 def test_without_a_folder_there_are_marks_only() -> None:
     pictures = Pictures(parts(), None)
     assert b"".join(pictures.marked([Image((0,) * GRID**2), b"."])) == b"[image 1]."
+
+
+def test_an_image_appears_after_its_mark_and_nowhere_without_a_terminal() -> None:
+    order: list[object] = []
+    pictures = Pictures(parts(), None, paint=lambda pixels: order.append(pixels.shape))
+    for piece in pictures.marked([b"a ", Image((0,) * GRID**2), b" b"]):
+        order += [piece]
+    assert order == [b"a ", b"[image 1]", (16, 16, 3), b" b"]
+    # Under pytest stdout is no terminal.
+    assert painter("auto") is None and painter("blocks") is None
 
 
 def test_a_prompt_without_images_stays_bytes() -> None:

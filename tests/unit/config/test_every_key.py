@@ -23,6 +23,7 @@ import torch
 from neat.config import Config, load
 from neat.config.schema import settings
 from neat.errors import NeatError
+from neat.events.spool import Order
 from neat.model.images.codec import Shape, VQCodec, save_codec
 from neat.model.images.grammar import Grammar
 from neat.model.vocabulary import IMAGE_BEGINS
@@ -217,8 +218,16 @@ def activations(config: Config) -> object:
     return plan(config)["memory_bytes"]["activations"]
 
 
+def ordered(config: Config) -> object:
+    """What an upload is asked to do; `tests/integration/hub` and `tests/unit/hub` show that it does it."""
+    return Order.of(config.hub, 1)
+
+
+HUB = ("hub.repo=you/model",)
 ATTENTION = ("network.encoder_mixer=attention", "network.decoder_mixer=attention")
 MEMORY = ("memory.variant=mag", "memory.heads=2", "memory.hidden=8", "memory.chunk=4")
+GPA = ("optim.name=gpa", "optim.ema_decay=0", "predict.micro=false", "predict.jumps=off")
+SNOO = ("optim.outer=snoo", "optim.outer_every=2")
 HALTING = ("recursion.depth=3", "recursion.halting=true")
 LARGE = ("data.sources=large.jsonl",)
 TWO = ('data.sources=["text.jsonl", "second.jsonl"]',)
@@ -229,9 +238,24 @@ VISION = (
 )
 FILE = (*VISION, "vision.codec=codec.safetensors", "vision.code_width=4", "vision.codec_width=4", "vision.image_size=8")
 
+GROWN = ("network.patches=false", "init.from=base")
 EXPERT = (
     *("train.mode=expert", "expert.base=base", "expert.name=probe", "data.sources=questions.jsonl"),
     *("data.validation=[]", "expert.stop=' '", "expert.max_answer_bytes=8", "expert.questions=4", "expert.samples=4"),
+)
+
+# Phases of a few steps, forecasts from the first observations on, and no gate but the probe.
+HYBRID = (
+    *(
+        "train.max_steps=60",
+        "train.log_every=10",
+        "predict.jumps=macro",
+        "predict.warmup_steps=4",
+        "predict.full_steps=4",
+    ),
+    *("predict.correct_steps=4", "predict.window=6", "predict.min_confidence=0.0", "predict.cost_cap=1.0"),
+    *("predict.probe_batches=2", "dynamics.every_steps=1", "dynamics.event_every=1", "dynamics.gram_every=1"),
+    *("dynamics.horizons=[1, 2, 4]", "optim.warmup_share=0.0", "optim.decay_share=0.1", "dynamics.hidden=8"),
 )
 
 PROBES: dict[str, Probe | Elsewhere] = {
@@ -339,13 +363,51 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "recursion.diversity_weight": Probe("1.0", trained, HALTING),
     "recursion.diversity_target": Probe("0.2", trained, (*HALTING, "recursion.diversity_weight=1.0")),
     "recursion.calibration_decay": Probe("0.5", trained, HALTING),
+    "init.from": Probe("base", trained, ("network.patches=false",)),
+    "init.method": Probe("stack", trained, (*GROWN, "network.layers=2")),
+    "init.weights": Probe("raw", trained, GROWN),
+    "init.optimizer": Probe("map", trained, (*GROWN, "init.weights=raw")),
+    "init.noise": Probe("0.0", trained, (*GROWN, "network.ffn_width=24")),
     "activation.memory_limit_mib": Probe("300", decisions),
     "activation.easy_patch_length": Probe("4.0", decisions),
     "activation.components": Probe('["recursion"]', decisions, ("activation.memory_limit_mib=300",)),
     "activation.patience": Probe("2", decisions, ("activation.memory_limit_mib=300",)),
+    "predict.micro": Probe("false", trained, HYBRID),
+    "predict.gain": Probe("0.1", trained, HYBRID),
+    "predict.decay": Probe("0.5", trained, HYBRID),
+    "predict.buffer_dtype": Probe("bfloat16", trained, HYBRID),
+    "predict.learn_gain": Probe("true", trained, HYBRID),
+    "predict.jumps": Probe("off", trained, HYBRID),
+    "predict.warmup_steps": Probe("9", trained, HYBRID),
+    "predict.full_steps": Probe("5", trained, HYBRID),
+    "predict.predict_steps": Probe("1", trained, HYBRID),
+    "predict.correct_steps": Probe("2", trained, HYBRID),
+    "predict.window": Probe("12", trained, HYBRID),
+    "predict.shares": Probe("[0.3]", trained, HYBRID),
+    "predict.damping": Probe("0.5", trained, (*HYBRID, "predict.jumps=literal")),
+    "predict.probe_batches": Probe("1", trained, HYBRID),
+    "predict.min_confidence": Probe("1.0", trained, HYBRID),
+    "predict.cost_cap": Probe("0.01", trained, HYBRID),
+    "predict.pull_back": Elsewhere("tests/unit/train/predict/test_predictor.py", "needs a jump that went too far"),
+    "predict.max_rollbacks": Elsewhere("tests/unit/train/predict/test_predictor.py", "needs a divergence"),
+    "dynamics.on": Probe("false", trained, HYBRID),
+    "dynamics.every_steps": Probe("2", trained, HYBRID),
+    "dynamics.event_every": Probe("2", trained, HYBRID),
+    "dynamics.gram_every": Probe("4", trained, HYBRID),
+    "dynamics.horizons": Probe("[1, 3]", trained, HYBRID),
+    "dynamics.hidden": Probe("4", trained, HYBRID),
+    "dynamics.latent": Probe("3", trained, HYBRID),
+    "dynamics.members": Probe("1", trained, HYBRID),
+    "dynamics.learning_rate": Probe("0.1", trained, HYBRID),
+    "dynamics.free_bits": Probe("0.0", trained, HYBRID),
+    "dynamics.bptt": Probe("2", trained, HYBRID),
+    "dynamics.interval": Probe("0.5", trained, HYBRID),
+    "dynamics.store": Probe("1", trained, HYBRID),
+    "dynamics.blend": Probe("0.0", trained, HYBRID),
     "optim.name": Probe("adamw", trained),
     "optim.lr": Probe("2e-2", trained),
     "optim.momentum": Probe("0.95", trained, ("optim.momentum_warmup_share=0.0",)),
+    "optim.momentum_start": Probe("0.5", trained),
     "optim.momentum_warmup_share": Probe("1.0", trained),
     "optim.nesterov": Probe("false", trained),
     "optim.newton_schulz_steps": Probe("2", trained),
@@ -355,6 +417,17 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "optim.beta2": Probe("0.5", trained),
     "optim.eps": Probe("1e-2", trained),
     "optim.hash_lr": Probe("5e-2", trained),
+    "optim.embedding_lr": Probe("1e-2", trained),
+    "optim.head_lr": Probe("1e-2", trained),
+    "optim.lr_scale": Probe('[["latent", 0.5]]', trained),
+    "optim.gpa_mu_x": Probe("0.5", trained, GPA),
+    "optim.gpa_mu_y": Probe("0.5", trained, GPA),
+    "optim.grokfast_lambda": Probe("0.5", trained, ("optim.name=adamw",)),
+    "optim.grokfast_alpha": Probe("0.5", trained, ("optim.name=mugrokfast", "optim.grokfast_lambda=1.0")),
+    "optim.outer": Probe("snoo", trained, ("optim.outer_every=2",)),
+    "optim.outer_every": Probe("3", trained, SNOO),
+    "optim.outer_lr": Probe("0.5", trained, SNOO),
+    "optim.outer_momentum": Probe("0.9", trained, SNOO),
     "optim.clip_norm": Probe("0.01", trained),
     "optim.ema_decay": Probe("0.01", trained),
     "optim.ema_every": Probe("2", trained, ("optim.ema_decay=0.5",)),
@@ -370,6 +443,9 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "train.micro_batch_bytes": Probe("64", trained),
     "train.window": Probe("32", trained),
     "train.curriculum": Probe("[[0.5, 32]]", trained),
+    "train.tune": Probe("true", trained, ("train.tune_share=0.5",)),
+    "train.tune_share": Probe("0.5", trained, ("train.max_steps=150", "train.tune=true", "train.tune_share=0.45")),
+    "train.patch_curriculum": Probe("[[0.5, 6.0]]", trained),
     "train.patch_slack": Probe("2.0", slots),
     "train.log_every": Probe("1", trained),
     "train.diagnose_every": Probe("2", trained),
@@ -379,6 +455,18 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "train.max_skipped_steps": Probe("3", patience),
     "checkpoint.every_steps": Probe("1", trained),
     "checkpoint.keep": Probe("3", trained, ("checkpoint.every_steps=1",)),
+    "hub.repo": Probe("you/other", ordered, HUB),
+    "hub.upload": Elsewhere("tests/integration/hub/test_training.py", "each policy with a hub that answers"),
+    "hub.public": Probe("true", ordered, HUB),
+    "hub.tag": Probe("false", ordered, HUB),
+    "hub.license": Probe("mit", ordered, HUB),
+    "hub.include_optimizer": Probe("true", ordered, HUB),
+    "hub.final_wait_s": Elsewhere("tests/integration/hub/test_training.py", "a wait for a hub that is silent"),
+    "hub.connect_s": Probe("3.0", ordered, HUB),
+    "hub.read_s": Probe("3.0", ordered, HUB),
+    "hub.attempt_s": Probe("3.0", ordered, HUB),
+    "hub.max_retry_wait_s": Probe("3.0", ordered, HUB),
+    "hub.max_queued": Elsewhere("tests/integration/hub/test_training.py", "a queue longer than it may be"),
     "runtime.device": Probe("cpu", machine),
     "runtime.dtype": Probe("bfloat16", trained),
     "runtime.threads": Probe("1", machine),

@@ -11,7 +11,7 @@ from support.text import prose, text_model
 
 from neat.config.schema import Memory
 from neat.errors import DataError
-from neat.evaluate.recall import NAMES, PAIRS, _questions, recall
+from neat.evaluate.recall import NAMES, PAIRS, questions_at, recall
 
 FILLER = [prose(seed) for seed in range(20)]
 MEMORY = Memory.model_validate({"variant": "mag", "heads": 2, "hidden": 4, "chunk": 4})
@@ -43,7 +43,7 @@ class Knowing:
 
 
 def test_a_question_has_its_answer_at_the_distance_asked_for() -> None:
-    for question in _questions(b" ".join(FILLER), 300, 5, 0):
+    for question in questions_at(b" ".join(FILLER), 300, 5, 0):
         name = question.text.split(b" ")[-2]
         assert name.decode() in NAMES and len(question.wrong) == PAIRS - 1
         assert question.text.startswith(name) or b" " + name + b" " in question.text

@@ -52,3 +52,16 @@ def test_temperature_zero_takes_the_most_likely_byte() -> None:
 @pytest.mark.parametrize("temperature", [1e-12, 1e-300])
 def test_a_tiny_temperature_is_almost_zero(temperature: float) -> None:
     assert draws(temperature, 1.0, torch.arange(256.0), count=3) == {255: 1.0}
+
+
+def test_top_k_leaves_only_so_many() -> None:
+    logits = torch.linspace(0, 1, 256)[torch.randperm(256, generator=torch.Generator().manual_seed(0))]
+    likely = set(logits.topk(3).indices.tolist())
+    generator = torch.Generator().manual_seed(1)
+    assert {sample_byte(logits, 1.0, 1.0, generator, 3) for _ in range(200)} == likely
+    assert sample_byte(logits, 1.0, 1.0, generator, 1) == int(logits.argmax())
+    # Without a limit, and with one that is none, the choices are the same.
+    free, wide = (torch.Generator().manual_seed(2) for _ in range(2))
+    assert [sample_byte(logits, 1.0, 0.9, free) for _ in range(20)] == [
+        sample_byte(logits, 1.0, 0.9, wide, 256) for _ in range(20)
+    ]

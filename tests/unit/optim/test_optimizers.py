@@ -7,11 +7,13 @@ import torch
 from support.networks import NETWORKS, network, whole
 from support.text import prose, rows
 
+from neat.config.optim import KINDS
 from neat.config.schema import Optim
 from neat.model.losses import byte_loss
 from neat.model.neat import NeatModel
+from neat.optim.adamw import AdamW
 from neat.optim.build import Optimizers
-from neat.optim.groups import group_parameters
+from neat.optim.groups import group_parameters, kind_of
 
 SHAPE = network(pool="cross_attention", read="cross_attention", decoder_mixer="attention", layers=1, decoder_layers=1)
 
@@ -62,7 +64,8 @@ def test_every_parameter_is_in_exactly_one_group(name: str) -> None:
 def test_adamw_has_the_configured_values() -> None:
     optim = Optim(name="adamw", lr=0.5, adamw_lr=0.003, beta1=0.8, beta2=0.9, eps=1e-6, weight_decay=0.07)
     optimizers = Optimizers(NeatModel(whole(SHAPE)), optim)
-    other, hidden = optimizers._adamw.param_groups
+    assert isinstance(optimizers._adamw, AdamW)
+    other, hidden = optimizers._adamw._adamw.param_groups
     for group, lr, decay, count in ((other, 0.003, 0.0, len(OTHER)), (hidden, 0.5, 0.07, len(HIDDEN))):
         assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.8, 0.9), 1e-6, decay)
         assert (group["base_lr"], len(group["params"])) == (lr, count)
@@ -72,8 +75,12 @@ def test_the_table_shows_every_parameter_once_with_its_rate() -> None:
     model = NeatModel(whole(SHAPE))
     for optim in (Optim(name="muon"), Optim(name="adamw")):
         table = Optimizers(model, optim).table()
-        assert sum(count for _, _, count, _ in table) == sum(p.numel() for p in model.parameters())
-        assert [lr for *_, lr in table] == [1e-2, 5e-3, 5e-3]
+        assert sum(row.num for row in table) == sum(p.numel() for p in model.parameters())
+        assert [row.parameters for row in table] == ["hidden matrices", "embeddings", "head", "vectors", "hash tables"]
+        assert [row.lr for row in table] == [1e-2, 5e-3, 5e-3, 5e-3, 5e-3]
+        assert [row.weight_decay for row in table] == [0.1, 0, 0, 0, 0]
+        assert table[0].details == ("momentum 0.85 to 0.9 (nesterov)" if optim.name == "muon" else table[1].details)
+        assert table[1].details == "beta1 0.9, beta2 0.95" and table[-1].details == ""
 
 
 def gradient(model: NeatModel, seed: int) -> None:
@@ -155,3 +162,29 @@ def test_hash_tables_do_not_count_towards_the_norm() -> None:
     assert shapes == sorted(tuple(p.shape) for p in model.parameters() if p is not table.weight)
     optimizers.zero_grad()
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_parameter_has_a_kind(name: str) -> None:
+    model = NeatModel(whole(NETWORKS[name]))
+    assert {kind_of(parameter) for parameter, _ in model.named_parameters()} <= set(KINDS)
+
+
+def test_kinds_follow_the_parts_of_the_network() -> None:
+    names = {
+        "embedding.byte.weight": "embedding",
+        "embedding.hash.weight": "embedding",
+        "patching.encoder.0.convolution.kernel": "local",
+        "patching.pool.project.weight": "local",
+        "latent.layers.3.attention.qkv.weight": "attention",
+        "latent.layers.3.feed_forward.down.weight": "feed_forward",
+        "latent.layers.0.memory.project.weight": "memory",
+        "latent.layers.0.attention.persistent": "memory",
+        "latent.injection": "vectors",
+        "latent.halting.weight": "vectors",
+        "vision.head.codes.weight": "vision",
+        "experts.vectors": "experts",
+        "head.weight": "head",
+    }
+    assert {name: kind_of(name) for name in names} == names
+    assert set(names.values()) == set(KINDS)

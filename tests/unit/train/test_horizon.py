@@ -120,3 +120,34 @@ def test_a_budget_that_is_over_ends_the_run_at_once(time: Time) -> None:
 def test_a_length_in_steps_is_never_estimated(time: Time) -> None:
     _, windows, estimates = simulate(settings(max_steps=200), time, {64: 1, 128: 1, 256: 1})
     assert (len(windows), estimates) == (200, 0)
+
+
+def test_stages_are_the_union_of_both_curricula() -> None:
+    train = settings(max_steps=100, patch_curriculum=((0.2, 8.0), (0.3, 6.0)))
+    assert [(stage.window, stage.patch_length) for stage in train.stages] == [
+        (64, 8.0), (128, 8.0), (128, 6.0), (256, 6.0), (256, None),
+    ]  # fmt: skip
+    horizon = Horizon.start(train)
+    seen = []
+    for step in range(100):
+        horizon.advance(train, step)
+        seen.append(horizon.present(train))
+    assert [seen.count(stage) for stage in train.stages] == [15, 5, 15, 15, 50]
+
+
+def test_boundaries_that_differ_by_rounding_are_one() -> None:
+    train = settings(max_steps=100, curriculum=((0.1, 64), (0.2, 128)), patch_curriculum=((0.3, 8.0),))
+    assert [(stage.window, stage.patch_length) for stage in train.stages] == [(64, 8.0), (128, 8.0), (256, None)]
+
+
+def test_every_stage_of_patches_is_timed_on_its_own(time: Time) -> None:
+    train = settings(budget="100s", curriculum=(), patch_curriculum=((0.5, 8.0),))
+    horizon = Horizon.start(train)
+    clock, estimates = Clock(train, horizon), []
+    for step in range(1, 400):
+        horizon.advance(train, step - 1)
+        time.now += 0.2 if horizon.stage == 0 else 0.4
+        if clock.tick(step):
+            estimates.append((horizon.stage, horizon.total))
+    assert [stage for stage, _ in estimates] == [0, 1]
+    assert horizon.measured == 2

@@ -15,7 +15,9 @@ from neat.errors import CheckpointError, NeatError
 from neat.model.outputs import Outputs
 from neat.train import checkpoint
 from neat.train.build import build
+from neat.train.loading import load_all
 from neat.train.loop import train_step
+from neat.train.report import evaluation_weights
 from neat.train.state import Trainer, capture, restore
 from neat.train.storage import Storage
 
@@ -30,12 +32,19 @@ def save(trainer: Trainer, root: Path) -> Path:
     return checkpoint.write(root, trainer.step, capture(trainer), Storage())
 
 
+OWN = {"optim__ema_decay": 0.0, "predict__micro": False, "predict__jumps": "off"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "muon": {},
     "adamw": {"optim__name": "adamw", "optim__schedule": "cosine"},
+    "mugrokfast": {"optim__name": "mugrokfast", "optim__grokfast_lambda": 0.5, "optim__lr_scale": [["latent", 0.5]]},
+    "schedule free": {"optim__name": "schedule_free", "optim__schedule": "constant", **OWN},
+    "gpa": {"optim__name": "gpa", **OWN},
+    "snoo": {"optim__outer": "snoo", "optim__outer_every": 3},
     "no average": {"optim__ema_decay": 0.0},
     "rare average": {"optim__ema_every": 3},
     "flat": {"network__patches": False},
+    "patches change later": {"train__patch_curriculum": [[0.25, 6.0]]},
+    "patches have changed": {"train__patch_curriculum": [[0.1, 6.0], [0.25, 5.0]]},
     "halting": {
         "recursion__depth": 3,
         "recursion__halting": True,
@@ -129,3 +138,34 @@ def test_a_state_of_another_version_is_refused(corpus: Path, tmp_path: Path) -> 
     folder = checkpoint.write(tmp_path, 1, contents, Storage())
     with pytest.raises(CheckpointError, match="version 99, this version reads 2"):
         restore(first, folder)
+
+
+@pytest.mark.parametrize("name", ["schedule free", "gpa"])
+def test_an_averaging_optimizer_is_evaluated_at_its_average(corpus: Path, tmp_path: Path, name: str) -> None:
+    trainer = build(configure(corpus, **OPTIONS[name]))
+    steps(trainer, 4)
+    averaging = trainer.optimizers.averaged
+    assert averaging is not None
+    y = {key: tensor.clone() for key, tensor in trainer.model.state_dict().items()}
+    x = averaging.average()
+    with evaluation_weights(trainer):
+        assert all(torch.equal(trainer.model.state_dict()[key], x[key]) for key in x)
+        assert not torch.equal(x["head.weight"], y["head.weight"])
+    assert all(torch.equal(trainer.model.state_dict()[key], y[key]) for key in y)
+    loaded = load_all(save(trainer, tmp_path), device="cpu")
+    weights = loaded.model.network.state_dict()
+    assert all(torch.equal(weights[key], x[key]) for key in x)
+    assert torch.equal(weights["embedding.hash.weight"], y["embedding.hash.weight"])
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_settings_without_effect_change_no_bit(corpus: Path, name: str) -> None:
+    """Rates that are spelt out and factors of one give the weights that the defaults give."""
+    neutral = {
+        "optim__embedding_lr": 5e-3, "optim__head_lr": 5e-3, "optim__momentum_start": 0.85,
+        "optim__lr_scale": [["latent", 1.0], ["local", 1.0], ["embedding", 1.0]], "train__patch_curriculum": [],
+    }  # fmt: skip
+    one, other = (build(configure(corpus, optim__name=name, **changes)) for changes in ({}, neutral))
+    assert steps(one, 8) == steps(other, 8)
+    pairs = zip(one.model.parameters(), other.model.parameters(), strict=True)
+    assert all(torch.equal(left, right) for left, right in pairs)

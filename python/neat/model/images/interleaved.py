@@ -17,7 +17,7 @@ from neat.model.text.document import Document
 from neat.model.text.model import TextModel
 from neat.model.text.sampling import sample_byte
 from neat.model.text.state import State
-from neat.model.text.writing import Sampling, check_sampling, read_text
+from neat.model.text.writing import Sampling, Watch, check_sampling, read_text
 from neat.model.vocabulary import BOI, EOI, FIRST_CODE, IMAGE_BEGINS
 
 
@@ -31,6 +31,8 @@ def write_interleaved(
     top_p: float = 0.95,
     stop: Sequence[bytes] = (),
     state: State | None = None,
+    top_k: int = 0,
+    watch: Watch | None = None,
 ) -> Iterator[bytes | Image]:
     """Continues `prompt` with text and images, in pieces: text as it is written, an image when it is complete.
 
@@ -44,6 +46,8 @@ def write_interleaved(
         stop: Texts that end the result; they are not part of it.
         state: A text to go on with, of one row; afterwards it has read the prompt and all that was written. The images
             written in it before count for `vision.max_images` and `vision.min_gap`.
+        top_k: Only so many of the most likely symbols are chosen from; 0 sets no limit.
+        watch: Is told of every chosen byte and the logits behind it, a stop text and what is held back included.
 
     Raises:
         UsageError: The network has no images, the state is not one of a single text, or a value is out of its range.
@@ -51,9 +55,9 @@ def write_interleaved(
     vision = model.network.vision
     if vision is None:
         raise UsageError("this model writes no images", hint="train one with vision.on=true, or write text only")
-    check_sampling(temperature, top_p, stop)
+    check_sampling(temperature, top_p, stop, top_k)
     state = model.own(state, rows=1)
-    return _write(state, prompt, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
+    return _write(state, prompt, Sampling(max_bytes, seed, temperature, top_p, tuple(stop), top_k, watch))
 
 
 def _write(state: State, prompt: Document, sampling: Sampling) -> Iterator[bytes | Image]:
@@ -71,6 +75,8 @@ def _write(state: State, prompt: Document, sampling: Sampling) -> Iterator[bytes
             state.read([(BOI,)])
             yield _draw(state, sampling)
             continue
+        if sampling.watch is not None:
+            sampling.watch(state.logits[0], symbol)
         read_text(state, [bytes([symbol])])
         pending.append(symbol)
         count += 1
@@ -100,7 +106,7 @@ def _choose(logits: Tensor, state: State, sampling: Sampling) -> int:
     """One symbol from the logits of the one row of a state: of the next byte, or of the next code."""
     assert state.choices is not None
     allowed = _place(state).allowed(logits[0]) if state.open_image() is None else logits[0]
-    return sample_byte(allowed, sampling.temperature, sampling.top_p, state.choices[0])
+    return sample_byte(allowed, sampling.temperature, sampling.top_p, state.choices[0], sampling.top_k)
 
 
 def _draw(state: State, sampling: Sampling) -> Image:

@@ -29,7 +29,7 @@ from neat.model.text.document import Document, num_bytes, symbols
 from neat.model.text.reading import Window
 from neat.model.text.state import POSITIONS_PER_PASS, State
 from neat.model.text.state_file import load_state
-from neat.model.text.writing import Sampling, check_sampling, write, write_all
+from neat.model.text.writing import Sampling, Watch, check_sampling, write, write_all
 from neat.model.vocabulary import BOI, IMAGE_BEGINS, NUM_BYTES
 
 
@@ -203,6 +203,8 @@ class TextModel:
         top_p: float = 0.95,
         stop: Sequence[bytes] = (),
         state: State | None = None,
+        top_k: int = 0,
+        watch: Watch | None = None,
     ) -> Iterator[bytes]:
         """Continues `prompt` byte by byte; the stop text itself is not part of the result.
 
@@ -214,12 +216,15 @@ class TextModel:
             top_p: Smallest set of likely bytes whose probability reaches this is sampled from.
             stop: Texts that end the result.
             state: A text to go on with, of one row; afterwards it has read the prompt and all that was written.
+            top_k: Only so many of the most likely bytes are chosen from; 0 sets no limit.
+            watch: Is told of every chosen byte and the logits behind it, a stop text and what is held back included.
 
         Raises:
             UsageError: A value is out of its range.
         """
-        check_sampling(temperature, top_p, stop)
-        return write(self.own(state, rows=1), prompt, Sampling(max_bytes, seed, temperature, top_p, tuple(stop)))
+        check_sampling(temperature, top_p, stop, top_k)
+        sampling = Sampling(max_bytes, seed, temperature, top_p, tuple(stop), top_k, watch)
+        return write(self.own(state, rows=1), prompt, sampling)
 
     def generate_batch(
         self,
@@ -231,17 +236,17 @@ class TextModel:
         top_p: float = 0.95,
         stop: Sequence[bytes] = (),
         state: State | None = None,
+        top_k: int = 0,
     ) -> list[bytes]:
         """`generate` for several texts at once, each as it would be alone; text r draws from `seed` + r.
 
         A state has a row for each prompt.
         """
-        check_sampling(temperature, top_p, stop)
+        check_sampling(temperature, top_p, stop, top_k)
         if not prompts:
             return []
-        return write_all(
-            self.own(state, rows=len(prompts)), prompts, Sampling(max_bytes, seed, temperature, top_p, tuple(stop))
-        )
+        sampling = Sampling(max_bytes, seed, temperature, top_p, tuple(stop), top_k)
+        return write_all(self.own(state, rows=len(prompts)), prompts, sampling)
 
     def own(self, state: State | None, rows: int) -> State:
         """`state`, or a new one of `rows` texts.

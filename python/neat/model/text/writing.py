@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from neat.errors import UsageError
 from neat.model.text.document import Document, num_bytes
 from neat.model.text.sampling import sample_bytes
 from neat.model.text.state import State
 from neat.model.vocabulary import NUM_BYTES
+
+Watch = Callable[[Tensor, int], None]
+"""Is told of every byte that is chosen, before it is read: the logits it was chosen from, [V], and the byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,8 @@ class Sampling:
     temperature: float
     top_p: float
     stop: tuple[bytes, ...]
+    top_k: int = 0
+    watch: Watch | None = None
 
     def start(self, state: State) -> None:
         """Starts the choices of a state, unless it goes on with its own."""
@@ -32,7 +39,12 @@ class Sampling:
         """The next byte of some rows; that an image begins is not among the choices."""
         assert state.choices is not None
         generators = [state.choices[row] for row in rows]
-        return sample_bytes(state.logits[list(rows), :NUM_BYTES], self.temperature, self.top_p, generators)
+        logits = state.logits[list(rows), :NUM_BYTES]
+        chosen = sample_bytes(logits, self.temperature, self.top_p, generators, self.top_k)
+        if self.watch is not None:
+            for row, byte in zip(logits, chosen, strict=True):
+                self.watch(row, byte)
+        return chosen
 
     def end(self, text: bytearray, new: int) -> int:
         """Where a stop text begins in `text`, when one ends in its last `new` bytes; else -1."""
@@ -101,7 +113,7 @@ def _require_text(state: State) -> None:
         raise UsageError("the text ends within an image", hint="go on with `write_interleaved`")
 
 
-def check_sampling(temperature: float, top_p: float, stop: Sequence[bytes]) -> None:
+def check_sampling(temperature: float, top_p: float, stop: Sequence[bytes], top_k: int = 0) -> None:
     """Raises `UsageError` for what cannot be sampled with."""
     if not 0 <= temperature < math.inf:
         raise UsageError(
@@ -109,5 +121,7 @@ def check_sampling(temperature: float, top_p: float, stop: Sequence[bytes]) -> N
         )
     if not 0 < top_p <= 1:
         raise UsageError(f"a top_p of {top_p} is not possible", hint="it lies above 0 and is at most 1")
+    if top_k < 0:
+        raise UsageError(f"a top_k of {top_k} is not possible", hint="0 sets no limit")
     if not all(stop):
         raise UsageError("a stop text is empty", hint="leave it out to write until max_bytes")

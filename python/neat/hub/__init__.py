@@ -1,0 +1,1 @@
+"""Models for others: export, model card, upload, and reading what was published."""
