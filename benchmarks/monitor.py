@@ -28,8 +28,8 @@ FOLLOW_S = 30.0
 SIZE = (120, 40)
 
 
-def write_events(path: Path, num: int) -> int:
-    """`num` events of which 80 % are steps, 10 % heartbeats and 10 % of the machine; returns the last step."""
+def write_events(path: Path, num: int) -> None:
+    """`num` events of which 80 % are steps, 10 % heartbeats and 10 % of the machine."""
     steps = [line for line in RECORDED.read_text().splitlines() if '"type":"step"' in line]
     body = json.loads(steps[-1])
     names = [key for key, value in body.items() if isinstance(value, float) and key not in ("time", "mono")]
@@ -54,7 +54,15 @@ def write_events(path: Path, num: int) -> int:
                     f'{head}"type":"step","step":{step},"train/bytes":{step * 2048},"train/total_steps":{num},'
                     f'"train/window":512,"train/skipped_steps":0,{values}}}\n'
                 )
-    return step
+
+
+def last_step(path: Path) -> int:
+    """The step of the last step event."""
+    with path.open("rb") as file:
+        file.seek(-8192, os.SEEK_END)
+        return int(
+            json.loads([line for line in file.read().split(b"\n")[1:-1] if b'"type":"step"' in line][-1])["step"]
+        )
 
 
 def measure(folder: str, last_step: int, started: float) -> None:
@@ -133,6 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--folder", type=Path, help="where the file is made and kept; one that is there is used again")
     parser.add_argument("--append", type=Path)
     parser.add_argument("--measure", nargs=3, metavar=("RUN", "STEP", "STARTED"))
     arguments = parser.parse_args()
@@ -142,13 +151,17 @@ def main() -> None:
     if arguments.measure:
         measure(arguments.measure[0], int(arguments.measure[1]), float(arguments.measure[2]))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "events.jsonl"
-        last = write_events(path, arguments.events)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        path = folder / "events.jsonl"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_events(path, arguments.events)
+        last = last_step(path)
         size = path.stat().st_size
         print(f"{size / 2**20:.0f} MiB, {arguments.events} events, last step {last}", flush=True)
-        command = [sys.executable, __file__, "--measure", folder, str(last), str(time.time())]
-        figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        command = [sys.executable, __file__, "--measure", str(folder), str(last), str(time.time())]
+        figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
     result = {
         "command": f"python benchmarks/monitor.py --events {arguments.events}",
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},

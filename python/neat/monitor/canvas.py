@@ -58,6 +58,9 @@ class Canvas:
         """Writes one line of text, cut at `width` cells and at the edge; returns the column behind it."""
         if not 0 <= y < self.height:
             return x
+        if not text.isprintable():
+            # No file may steer the terminal.
+            text = "".join(char if char.isprintable() else "\ufffd" for char in text)
         limit = self.width if width is None else min(self.width, x + width)
         if cells(text) > limit - x:
             text = _cut(text, limit - x)

@@ -81,5 +81,11 @@ def test_any_record_and_configuration(tmp_path: Path, record: bytes) -> None:
     draw_everything(tmp_path)
 
 
+def test_no_text_steers_the_terminal() -> None:
+    canvas = Canvas(40, 1)
+    canvas.put(0, 0, "a\x1b[31mb\x9b\ud800\u202ec")
+    assert canvas.lines() == ["a\ufffd[31mb\ufffd\ufffd\ufffdc"]
+
+
 def test_the_screens_fit_each_other() -> None:
     assert list(all_screens()) == list(TITLES)

@@ -13,8 +13,9 @@ from support.runs import configure
 from neat.events.reader import read_events
 from neat.profiling.profile import profile
 from neat.train.build import build
-from neat.train.diagnostics import gradient_norms, patch_histogram
+from neat.train.diagnostics import entropy_histogram, gradient_norms, patch_histogram
 from neat.train.loop import run
+from neat.train.report import patch_starts
 from neat.train.timer import PartTimer
 
 
@@ -54,6 +55,36 @@ def test_the_patch_histogram_counts_every_position_once(corpus: Path) -> None:
     batch, _ = build(configure(corpus)).next_batch()
     counted = sum(int(length) * count for length, count in patch_histogram(batch).items())
     assert counted == int((batch.document >= 0).sum())
+
+
+def test_the_entropies_count_every_byte_once(corpus: Path) -> None:
+    batch, _ = build(configure(corpus)).next_batch()
+    assert batch.features is not None
+    counted = entropy_histogram(batch.features, batch.document)
+    assert sum(counted.values()) == int((batch.document >= 0).sum())
+    flat = torch.full((1, 2, 256), 1 / 16, dtype=torch.float16)
+    sure = torch.zeros(1, 2, 256, dtype=torch.float16)
+    sure[..., 65] = 1.0
+    document = torch.tensor([[0, -1]], dtype=torch.int32)
+    assert entropy_histogram(flat, document) == {"8": 1}
+    assert entropy_histogram(sure, document) == {"0": 1}
+
+
+def test_the_patches_of_a_sample_are_those_of_its_bytes(corpus: Path) -> None:
+    """Places in the printed text: a character of several bytes, or a byte that is none, counts as one."""
+    trainer = build(configure(corpus))
+    plain = b"The keeper walked to the harbour at night."
+    opens = trainer.text.preparer.starts(plain)[: len(plain)]
+    assert patch_starts(trainer, plain) == [place for place, begins in enumerate(opens) if begins]
+    mixed = "\u00e9\u65e5".encode() + b"\xff" + plain
+    text = mixed.decode("utf-8", errors="replace")
+    starts = patch_starts(trainer, mixed)
+    assert starts == sorted(set(starts))
+    assert starts[0] == 0
+    assert starts[-1] < len(text)
+    later = [place for place in starts if text[place:].isascii() and place > 3]
+    opens = trainer.text.preparer.starts(mixed)[: len(mixed)]
+    assert later == [byte - 3 for byte, begins in enumerate(opens) if begins and byte > 6]
 
 
 def test_a_profile_covers_the_step(corpus: Path) -> None:

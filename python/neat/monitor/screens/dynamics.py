@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from neat.events.schema import Event
 from neat.monitor.canvas import Canvas, Rect
 from neat.monitor.format import number, percent, short
 from neat.monitor.plot import draw, fit
-from neat.monitor.screens.base import NARROW, Context, Screen, message
+from neat.monitor.screens.base import NARROW, Context, Screen, facts, message
 from neat.monitor.screens.overview import overlaid
 from neat.monitor.screens.ribbon import draw_ribbon, phase_spans
 from neat.monitor.series import x_range
@@ -83,20 +84,23 @@ class Dynamics(Screen):
             draw(canvas, inside, axes, lines)
 
     def _kinds(self, canvas: Canvas, area: Rect, run: Snapshot) -> None:
-        """Gain per kind of tensor, and the credit of each candidate."""
+        """Gain per kind of tensor, and below it the expected credit of each candidate."""
         event = run.latest("dynamics")
-        inside = canvas.frame(area, "Gain by kind")
-        gains, kinds = _list(event, "gain"), event.data.get("kinds") if event else None
-        names = (
-            [str(kind) for kind in kinds] if isinstance(kinds, list) else [str(place) for place in range(len(gains))]
-        )
-        top = max([abs(gain) for gain in gains], default=1.0) or 1.0
-        for row, (kind, gain) in enumerate(list(zip(names, gains, strict=False))[: inside.height]):
-            y = inside.y + row
+        inside = canvas.frame(area, "Gain and credit")
+        gains = _gains(event)
+        top = max(map(abs, gains.values()), default=1.0) or 1.0
+        for y, (kind, gain) in enumerate(list(gains.items())[: inside.height], inside.y):
             canvas.put(inside.x, y, short(kind, 12), "dim")
             canvas.bar(Rect(inside.x + 13, y, max(0, inside.width - 20), 1), abs(gain) / top, "note")
             canvas.put_right(inside.x + inside.width, y, number(gain, 3))
-        if not gains:
+        means, chances = _list(event, "credit/mean"), _list(event, "credit/probability")
+        rows = [
+            (f"candidate {place}", f"{number(mean, 3)}, {percent(chance)}", "")
+            for place, (mean, chance) in enumerate(zip(means, chances, strict=False), 1)
+        ]
+        below = Rect(inside.x, inside.y + len(gains) + 1, inside.width, max(0, inside.height - len(gains) - 1))
+        facts(canvas, below, rows, 13)
+        if not gains and not rows:
             message(canvas, inside, ["n/a"])
 
     def _ledger(self, canvas: Canvas, area: Rect, run: Snapshot) -> None:
@@ -125,6 +129,16 @@ def _forecast_row(event: Event, row: int, ahead: float, nominal: float | None) -
         (number(model, 3), "good" if better else "warn" if alone is not None else ""), (number(alone, 3), "dim"),
         (percent(covered), _coverage_style(covered, nominal)),
     ]  # fmt: skip
+
+
+def _gains(event: Event | None) -> dict[str, float]:
+    """Gain by kind, as a table or as a list beside `kinds`."""
+    gain = None if event is None else event.data.get("gain")
+    if isinstance(gain, Mapping):
+        return {str(kind): float(value) for kind, value in gain.items() if isinstance(value, int | float)}
+    values, kinds = _list(event, "gain"), event.data.get("kinds") if event is not None else None
+    names = [str(kind) for kind in kinds] if isinstance(kinds, list) else [str(place) for place in range(len(values))]
+    return dict(zip(names, values, strict=False))
 
 
 def _counts(run: Snapshot) -> str:
