@@ -87,8 +87,8 @@ class Reference:
         nll = terms[due[:, None].expand_as(terms)].mean()
         known = ~rows["slopes"].isnan()
         gain = (0.5 * GAIN_PENALTY * stacked["gain"] ** 2 - rows["slopes"].nan_to_num() * stacked["gain"])[known].mean()
-        labelled = [self.credit(stacked["credit"][t, c], *label) for t, c, *label in problem["credits"]]
-        credit = torch.stack(labelled).mean() if labelled else torch.zeros((), dtype=torch.float64)
+        labels = [self.credit(stacked["credit"][t, c], *label) for t, c, *label in problem["credits"]]
+        credit = torch.stack(labels).mean() if labels else torch.zeros((), dtype=torch.float64)
         rebuilt = ((stacked["rebuilt"] - rows["features"]) ** 2).mean()
         kl = stacked["kl"].mean()
         total = nll + gain + credit + REBUILD_WEIGHT * rebuilt + KL_WEIGHT * kl

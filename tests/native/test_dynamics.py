@@ -64,6 +64,7 @@ def test_objective_and_gradient_agree_with_torch_autograd() -> None:
     reference = Reference(dynamics.parameters(), hidden=16, latent=4, members=3, horizons=3, grad=True)
     losses = reference.objective(problem)
     losses["total"].backward()
+    losses = {name: value.detach() for name, value in losses.items()}
     assert problem["nll"] == pytest.approx(float(losses["nll"]), rel=1e-5)
     assert problem["kl"] == pytest.approx(float(losses["kl"]), rel=1e-5)
     assert problem["total"] == pytest.approx(float(losses["total"]), rel=1e-5)
@@ -76,7 +77,10 @@ def test_objective_and_gradient_agree_with_torch_autograd() -> None:
 def test_every_parameter_changes() -> None:
     dynamics = model()
     before = dynamics.parameters()
-    feed(dynamics, 1, 40)
+    feed(dynamics, 1, 30)
+    for candidate in range(4):
+        dynamics.record_credit(candidate, 0.01 * (candidate - 1.5))
+    feed(dynamics, 31, 40)
     after = dynamics.parameters()
     assert before.keys() == after.keys() and sum(v.size for v in after.values()) == dynamics.num_parameters()
     for name, values in after.items():
@@ -101,25 +105,25 @@ def test_forecast_beats_persistence_on_linear_dynamics() -> None:
         assert mine < 0.9 * last, (mine, last)
 
 
-def test_forecast_beats_the_fit_and_intervals_hold_on_a_noisy_decay() -> None:
+def test_forecast_beats_the_fit_and_intervals_hold_on_noisy_decays() -> None:
     """A fit extrapolates noise; over several runs the model's errors are smaller and its intervals honest."""
-    errors: list[tuple[float, float]] = []
-    coverage: list[float] = []
-    for seed in range(6):
+    ratios: list[list[float]] = []
+    coverage: list[list[float]] = []
+    for seed in range(8):
         dynamics = Dynamics(json.dumps({"kinds": [], "seed": seed, "hidden": 16, "bptt": 8}))
-        rng = random.Random(seed)
+        rng, drift = random.Random(seed), 0.0
         for index in range(1, 301):
-            decay = 1.0 if index < 200 else 1 - 0.08 * (index - 200) / 100
-            loss = (1 + 3 * (10 * index) ** -0.4) * decay * math.exp(rng.gauss(0, 0.015))
-            lr = [1.0 if i < 200 else (300 - i) / 100 for i in (index, index + 1, index + 3, index + 10)]
-            lr = [max(0.0, value) for value in lr]
+            lr = [min(1.0, max(0.0, (300 - later) / 100)) for later in (index, index + 1, index + 3, index + 10)]
+            drift = 0.8 * drift + rng.gauss(0, 0.008)
+            noise = math.exp(drift + rng.gauss(0, 0.015))
+            loss = (1 + 3 * (10 * index) ** -0.4) * (0.92 + 0.08 * lr[0]) * noise
             dynamics.observe(step=10 * index, loss=loss, grad_norm=1.0, lr=lr[0], lr_ahead=lr[1:])
         report = dynamics.calibration()
         assert report["count"][2] > 250
-        errors.append((report["mae"][2], report["mae_fit"][2]))
-        coverage += report["coverage"]
-    assert np.mean([mine / fit for mine, fit in errors]) < 0.97, errors
-    assert max(abs(share - 0.9) for share in coverage) < 0.05, coverage
+        ratios.append([mine / fit for mine, fit in zip(report["mae"], report["mae_fit"], strict=True)])
+        coverage.append(report["coverage"])
+    assert (np.mean(ratios, 0) < 1).all() and np.mean(ratios, 0)[2] < 0.98, ratios
+    assert np.abs(np.array(coverage) - 0.9).max() < 0.05, coverage
 
 
 def test_sampling_changes_rollouts() -> None:
@@ -156,7 +160,7 @@ def test_no_feature_is_constant_over_two_hundred_steps() -> None:
     dynamics = model()
     feed(dynamics, 1, 20)
     statistics = dynamics.feature_statistics()
-    assert len(statistics) > 25
+    assert {name for name, *_ in statistics} >= {"loss/residual", "lr", "hidden/cosine_0_1", "vectors/log_norm_2"}
     assert not [name for name, _, variance in statistics if not variance > 1e-12]
 
 

@@ -1,6 +1,6 @@
 //! Intervals that hold what they promise: conformal scaling of sigma with an adaptive level.
 //!
-//! The scale is a running quantile of `|error| / sigma` of the last forecasts that came due. Its level is adapted online
+//! The scale is a quantile of `|error| / sigma` of the last forecasts that came due, the newer ones weighing more. Its level is adapted online
 //! (Gibbs and Candes 2021): `level += RATE (interval - covered)`, so that the long-run coverage is the nominal one even
 //! where errors drift.
 
@@ -10,6 +10,12 @@ use std::collections::VecDeque;
 const SCORES: usize = 128;
 /// Scores without which sigma is taken as it is.
 const MIN_SCORES: usize = 8;
+/// Weight of a score after the next one came: errors drift, and old scores with them (Barber et al. 2023).
+const FORGET: f64 = 0.96;
+/// What the highest score is multiplied by where the level asks for more than all scores.
+const BEYOND: f64 = 1.25;
+/// Scores at which half of a narrowing, in logs, is believed.
+const CAUTION: f64 = 24.0;
 /// Rate of the level.
 const RATE: f64 = 0.05;
 
@@ -48,13 +54,22 @@ impl Calibration {
         if self.scores.len() < MIN_SCORES {
             return 1.0;
         }
-        let mut sorted: Vec<f64> = self.scores.iter().copied().collect();
-        sorted.sort_by(f64::total_cmp);
-        let place = (self.level * (sorted.len() + 1) as f64 - 1.0).clamp(0.0, (sorted.len() - 1) as f64);
-        let (low, share) = (place.floor() as usize, place.fract());
-        let high = (low + 1).min(sorted.len() - 1);
-        let score = sorted[low] + share * (sorted[high] - sorted[low]);
-        (score / quantile).max(1e-3)
+        // The newest score weighs 1, and the forecast's own, which nobody knows yet, counts as one more above all others.
+        let ages = (0..self.scores.len()).rev();
+        let mut sorted: Vec<(f64, f64)> =
+            self.scores.iter().zip(ages).map(|(&score, age)| (score, FORGET.powi(age as i32))).collect();
+        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let total: f64 = sorted.iter().map(|(_, weight)| weight).sum();
+        let mut left = self.level * (total + 1.0);
+        let reached = sorted.iter().find(|(_, weight)| {
+            left -= weight;
+            left <= 0.0
+        });
+        let highest = sorted[sorted.len() - 1].0;
+        let scale = (reached.map_or(BEYOND * highest, |(score, _)| *score) / quantile).max(1e-3);
+        // Forecasts that overlap miss or hit together, so a few good ones are no reason for narrow intervals.
+        let count = self.scores.len() as f64;
+        if scale < 1.0 { scale.powf(count / (count + CAUTION)) } else { scale }
     }
 
     /// Takes a forecast that came due; `quantile` is [`normal_quantile`] of the interval.

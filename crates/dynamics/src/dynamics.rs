@@ -25,7 +25,7 @@ const WARMUP: u64 = 20;
 const SLOW_SHARE: f64 = 0.4;
 const SLOW_MIN: usize = 8;
 /// Tokens of the fast fit, a feature.
-const FAST: usize = 8;
+const FAST: usize = 6;
 /// Bound of the solver's inputs and labels.
 const BOUND: f64 = 6.0;
 /// Weight of the newest error in the scale of a horizon's errors.
@@ -36,7 +36,7 @@ const MAX_SCALE: f64 = 3.0;
 const LEVEL: f64 = 0.25;
 /// Where the online solver begins, by input: running level less fit now, fit now less fit then, newest known error,
 /// change of the learning rate, the network. A share of 0.3 takes back a part of what the fit extrapolates, much of it
-/// noise: the damped trend of Gardner and McKenzie (1985). The network counts once it has proved itself.
+/// noise: the damped trend of Gardner and `McKenzie` (1985). The network counts once it has proved itself.
 pub(crate) const PRIOR: Prior<'static> =
     Prior { weights: &[0.3, 0.3, 0.0, 0.0, 0.0], pulls: &[100.0, 100.0, 100.0, 60.0, 30.0] };
 
@@ -286,10 +286,11 @@ impl Dynamics {
         let noise = line.deviation.max(1e-4);
         let mut points = Vec::with_capacity(count);
         for (index, opinion) in opinions.into_iter().enumerate() {
-            let horizon = &self.horizons[index];
+            let horizon = &mut self.horizons[index];
             let fit = line.log_loss(observation.step + u64::from(self.settings.horizons[index]));
             let most = MAX_SCALE * noise + (fit - now).abs();
-            let scale = horizon.size.map_or(noise + 0.5 * (fit - now).abs(), |size| size.clamp(1e-6, most));
+            let size = *horizon.size.get_or_insert(noise + 0.5 * (fit - now).abs());
+            let scale = size.clamp(1e-6, most);
             let bounded = |value: f64| (value / scale).clamp(-BOUND, BOUND);
             let inputs = vec![
                 bounded(level - now),
@@ -311,7 +312,8 @@ impl Dynamics {
                 scale,
                 mean,
                 raw_sigma,
-                sigma: raw_sigma * horizon.calibration.scale(self.quantile),
+                // No forecast is surer than the noise of what it forecasts.
+                sigma: (raw_sigma * horizon.calibration.scale(self.quantile)).max(noise * mean),
                 epistemic: mean * epistemic,
                 proposed,
                 corrected: mean * (horizon.trust.share() * proposed).exp(),

@@ -16,7 +16,9 @@ impl Encoder {
     /// Writes the code of normalised features.
     pub(crate) fn forward(&self, parameters: &[f64], x: &[f64], code: &mut [f64]) {
         self.map.forward(parameters, &[x], code);
-        code.iter_mut().for_each(|value| *value = value.tanh());
+        for value in code.iter_mut() {
+            *value = value.tanh();
+        }
     }
 
     /// Adds gradients; `d_code` is used up.

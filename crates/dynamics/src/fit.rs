@@ -46,7 +46,7 @@ pub(crate) fn train(
         return Report::default();
     }
     // Every other update replays a stretch of the past, once there is one.
-    let replay = history.len() > length && random.word() % 2 == 0;
+    let replay = history.len() > length && random.word().is_multiple_of(2);
     let tokens = stretch(history, length, replay.then_some(&mut *random));
     let (losses, norm) = update(network, parameters, adamw, history, tokens, learning_rate, random);
     let measured = |index: usize, value: f64| (losses.counts[index] > 0).then_some(value);

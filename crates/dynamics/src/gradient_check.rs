@@ -35,7 +35,9 @@ impl Problem {
         let mut random = Random::new(7, 7);
         let normals = |random: &mut Random, n: usize| (0..n).map(|_| random.normal()).collect::<Vec<_>>();
         // Layers that begin at zero would hide the gradients of those before them.
-        parameters.iter_mut().for_each(|p| *p += 0.2 * random.normal());
+        for p in &mut parameters {
+            *p += 0.2 * random.normal();
+        }
         let samples = (0..TOKENS)
             .map(|t| Sample {
                 features: normals(&mut random, FEATURES),

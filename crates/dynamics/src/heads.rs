@@ -105,7 +105,9 @@ impl Heads {
         let (first, second) = &self.members[index];
         let mut units = vec![0.0; first.outputs];
         first.forward(parameters, parts, &mut units);
-        units.iter_mut().for_each(|unit| *unit = unit.tanh());
+        for unit in &mut units {
+            *unit = unit.tanh();
+        }
         let mut out = vec![0.0; second.outputs];
         second.forward(parameters, &[&units], &mut out);
         for raw in &mut out[self.horizons..] {

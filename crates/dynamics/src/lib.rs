@@ -4,6 +4,8 @@
 //! trajectory. It forecasts the loss some steps ahead as a correction to a log-linear fit, the credit of a jump and the
 //! gain of a prediction for each kind of tensor. It learns online; everything is bounded and deterministic from a seed.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
 mod adamw;
 mod averaged;
 mod calibration;

@@ -117,12 +117,12 @@ fn add_scaled(y: &mut [f64], scale: f64, x: &[f64]) {
 
 /// `y += scales . rows` for four rows that follow one another.
 fn add_four(y: &mut [f64], scales: [f64; 4], rows: &[f64]) {
-    let n = y.len();
-    let (first, second) = rows.split_at(2 * n);
-    let (a, b) = first.split_at(n);
-    let (c, d) = second.split_at(n);
-    for ((((y, a), b), c), d) in y.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-        *y += (scales[0] * a + scales[1] * b) + (scales[2] * c + scales[3] * d);
+    let width = y.len();
+    let (early, late) = rows.split_at(2 * width);
+    let (first, second) = early.split_at(width);
+    let (third, fourth) = late.split_at(width);
+    for ((((y, p), q), r), s) in y.iter_mut().zip(first).zip(second).zip(third).zip(fourth) {
+        *y += (scales[0] * p + scales[1] * q) + (scales[2] * r + scales[3] * s);
     }
 }
 

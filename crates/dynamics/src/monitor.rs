@@ -269,7 +269,9 @@ impl DivergenceMonitor {
         let center = median(&mut values.iter().rev().take(NEAR).copied().collect::<Vec<_>>());
         let mut steps: Vec<f64> = values.iter().zip(values.iter().skip(1)).map(|(a, b)| b - a).collect();
         let drift = median(&mut steps);
-        steps.iter_mut().for_each(|step| *step = (*step - drift).abs());
+        for step in &mut steps {
+            *step = (*step - drift).abs();
+        }
         Some((center, 1.4826 * median(&mut steps) / std::f64::consts::SQRT_2))
     }
 

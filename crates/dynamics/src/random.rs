@@ -1,4 +1,4 @@
-//! A small deterministic generator: SplitMix64 (Steele, Lea, Flood 2014). Its whole state is one word.
+//! A small deterministic generator: `SplitMix64` (Steele, Lea, Flood 2014). Its whole state is one word.
 
 /// Deterministic random numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Recurrent state-space model (Hafner et al. 2019, PlaNet) in the form of a variational recurrent network.
+//! Recurrent state-space model (Hafner et al. 2019, `PlaNet`) in the form of a variational recurrent network.
 //!
 //! With state `h`, code `e` of the observation and latent `z`:
 //! prior `p(z | h)`, posterior `q(z | h, e)`, both diagonal Gaussians with `sigma = softplus(raw) + 0.1`;

@@ -142,7 +142,7 @@ pub(crate) fn within(name: &str, value: f64, low: f64, high: f64) -> Result<()> 
     if value >= low && value <= high {
         return Ok(());
     }
-    let low = if low == f64::MIN_POSITIVE { "above 0".to_owned() } else { format!("{low}") };
+    let low = if low > 0.0 && low <= f64::MIN_POSITIVE { "above 0".to_owned() } else { format!("{low}") };
     Err(DynamicsError::setting(
         format!("the dynamics model's setting {name} cannot be {value}"),
         format!("its range (for a list, that of its length) is {low} to {high}"),

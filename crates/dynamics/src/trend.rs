@@ -86,7 +86,9 @@ impl Trend {
             weights.copy_from_slice(&sizes);
             line.deviation = 1.4826 * median(&mut sizes);
             let limit = HUBER * line.deviation.max(1e-9);
-            weights.iter_mut().for_each(|size| *size = if *size > limit { limit / *size } else { 1.0 });
+            for size in &mut weights {
+                *size = if *size > limit { limit / *size } else { 1.0 };
+            }
             let deviation = line.deviation;
             line = Line { deviation, ..weighted(points(), &weights) };
         }

@@ -136,7 +136,7 @@ def test_a_state_of_another_version_is_refused(corpus: Path, tmp_path: Path) -> 
     contents = capture(first)
     contents.state["version"] = 99
     folder = checkpoint.write(tmp_path, 1, contents, Storage())
-    with pytest.raises(CheckpointError, match="version 99, this version reads 2"):
+    with pytest.raises(CheckpointError, match="version 99, this version reads 3"):
         restore(first, folder)
 
 
