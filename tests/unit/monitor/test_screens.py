@@ -10,6 +10,7 @@ import pytest
 from support.screens import SIZES, compare, follower, shown, text_of, with_app
 from textual.pilot import Pilot
 
+from neat.events.schema import TYPES
 from neat.monitor.app import MonitorApp
 from neat.monitor.bindings import TITLES
 from neat.monitor.printing import as_text, drawn
@@ -40,7 +41,7 @@ def test_a_screen_with_prediction_gpu_and_uploads(made_up: Path, screen: str, si
         ("replay", "overview", ["left_curly_bracket"] * 10),
         ("replay-log", "log", ["left_curly_bracket"] * 10),
         ("alerts", "log", ["a"]),
-        ("only-phases", "log", ["f"] * 6),
+        ("only-phases", "log", ["f"] * (2 + list(TYPES).index("phase"))),
     ],
 )
 def test_a_screen_after_keys(made_up: Path, name: str, screen: str, keys: list[str]) -> None:

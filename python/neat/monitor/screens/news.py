@@ -71,6 +71,7 @@ _TOLD: Mapping[str, Callable[[Data], str]] = MappingProxyType(
         "activation": _switched,
         "budget": lambda data: f"length is now {data.get('total_steps', '?')} steps",
         "resume": lambda data: "went on from here",
+        "growth": lambda data: f"grown from {data.get('from', '')}, {data.get('method', '')}",
         "rollback": lambda data: f"rolled back: {data.get('reason', '')}",
         "probe": lambda data: f"probe of {data.get('name', '')}: {data.get('outcome', '')}",
         "sample": lambda data: "wrote a sample",
