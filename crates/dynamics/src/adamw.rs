@@ -30,7 +30,7 @@ impl AdamW {
         if !norm.is_finite() {
             return norm;
         }
-        self.updates += 1;
+        self.updates = self.updates.saturating_add(1);
         let clip = if norm > CLIP { CLIP / norm } else { 1.0 };
         let updates = self.updates as f64;
         let (first, second) = (1.0 - BETA1.powf(updates), 1.0 - BETA2.powf(updates));

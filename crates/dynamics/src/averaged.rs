@@ -39,7 +39,7 @@ impl Averaged {
     /// Takes a probe, and scores the forecast that the earlier ones give for it.
     pub(crate) fn push(&mut self, step: u64, loss: f64, line: Option<&Line>) {
         if let Some(forecast) = line.and_then(|line| self.carried(step, line)) {
-            self.errors += 1;
+            self.errors = self.errors.saturating_add(1);
             let share = (1.0 / self.errors as f64).max(0.1);
             let error = loss - forecast;
             self.bias += share * (error - self.bias);

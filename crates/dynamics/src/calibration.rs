@@ -75,8 +75,8 @@ impl Calibration {
     /// Takes a forecast that came due; `quantile` is [`normal_quantile`] of the interval.
     pub(crate) fn push(&mut self, due: &Due, interval: f64, quantile: f64) {
         let covered = due.errors[0] <= quantile * due.sigma;
-        self.count += 1;
-        self.covered += u64::from(covered);
+        self.count = self.count.saturating_add(1);
+        self.covered = self.covered.saturating_add(u64::from(covered));
         for (sum, error) in self.errors.iter_mut().zip(due.errors) {
             *sum += error;
         }

@@ -62,7 +62,7 @@ impl Credits {
     /// Takes a measured credit and gives its label, relative to what was known before.
     pub(crate) fn push(&mut self, candidate: usize, credit: f64) -> CreditLabel {
         let (mean, log_odds) = (self.mean(candidate), self.log_odds(candidate));
-        self.labels += 1;
+        self.labels = self.labels.saturating_add(1);
         let share = (1.0 / self.labels as f64).max(1.0 / MEMORY);
         self.square += share * (credit * credit - self.square);
         let figures = &mut self.figures[candidate];

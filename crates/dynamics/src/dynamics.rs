@@ -202,7 +202,7 @@ impl Dynamics {
         let last = self.tracks.trend.last_step().unwrap_or(0);
         for token in &mut self.history {
             for (index, point) in token.points.iter().enumerate() {
-                let due = token.step + u64::from(self.settings.horizons[index]);
+                let due = token.step.saturating_add(u64::from(self.settings.horizons[index]));
                 if due <= last || due > step || token.targets[index].is_some() {
                     continue;
                 }
@@ -234,7 +234,7 @@ impl Dynamics {
     fn track(&mut self, observation: &Observation<'_>) {
         let tracks = &mut self.tracks;
         tracks.trend.push(observation.step, observation.loss);
-        tracks.tokens += 1;
+        tracks.tokens = tracks.tokens.saturating_add(1);
         let log_loss = observation.loss.max(MIN_LOSS).ln();
         tracks.level = Some(tracks.level.map_or(log_loss, |level| level + LEVEL * (log_loss - level)));
     }

@@ -28,7 +28,7 @@ crate::state::codec!(Moments { count, mean, variance, last });
 
 impl Moments {
     fn push(&mut self, value: f64) {
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         let share = (1.0 / self.count as f64).max(NEWEST);
         let step = value - self.mean;
         self.mean += share * step;
