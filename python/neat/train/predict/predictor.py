@@ -154,6 +154,8 @@ class Predictor:
             and trainer.step - self.state.since >= self.settings.correct_steps
         ):
             recovery = self._close_correction(trainer)
+        if self.path is not None and self.phase is Phase.FULL:
+            self._renew_anchor(trainer.step, self.path)
         move = decide(self.state, self._seen(trainer, recovery), self._lengths(trainer))
         if move is None:
             return
@@ -163,6 +165,11 @@ class Predictor:
             after = decide(self.state, Observation(trainer.step, outcome=outcome), self._lengths(trainer))
             assert after is not None
             self._enter(trainer, after)
+
+    def _renew_anchor(self, step: int, path: Trajectory) -> None:
+        """Keeps the displacement that a jump would take between one and two windows old, however long jumps are vetoed."""
+        if step - path.anchor_step >= 2 * self.window(step):
+            path.mark(step)
 
     def window(self, step: int) -> int:
         """Steps over which a displacement is taken."""

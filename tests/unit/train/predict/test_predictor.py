@@ -209,6 +209,18 @@ def test_probes_are_at_the_averaged_weights_and_put_the_weights_back(corpus: Pat
         assert weight_digest(trainer) == before
 
 
+def test_the_displacement_stays_between_one_and_two_windows_old(corpus: Path) -> None:
+    trainer = hybrid(corpus, predict__window=10, predict__min_confidence=1.0)
+    predictor = trainer.predictor
+    assert predictor is not None and predictor.path is not None
+    ages = []
+    for _ in range(70):
+        advance(trainer)
+        if predictor.phase is Phase.FULL:
+            ages.append(trainer.step - predictor.path.anchor_step)
+    assert max(ages) < 20 and ages.count(0) >= 3
+
+
 def poison(trainer: Trainer) -> None:
     """Puts a number that is not finite into the weights themselves."""
     with torch.no_grad():
