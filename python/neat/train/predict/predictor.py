@@ -167,7 +167,7 @@ class Predictor:
             self._enter(trainer, after)
 
     def _renew_anchor(self, step: int, path: Trajectory) -> None:
-        """Keeps the displacement that a jump would take between one and two windows old, however long jumps are vetoed."""
+        """Keeps the displacement that a jump would take at most two windows old, however long jumps are vetoed."""
         if step - path.anchor_step >= 2 * self.window(step):
             path.mark(step)
 
