@@ -473,7 +473,7 @@ impl Dynamics {
         }
     }
 
-    /// Name, running mean and running variance of every feature that was measured.
+    /// Name, running mean and running variance of every feature that was measured more than once.
     pub fn feature_statistics(&self) -> Vec<(String, f64, f64)> {
         self.features.statistics()
     }
