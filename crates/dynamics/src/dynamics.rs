@@ -354,21 +354,6 @@ impl Dynamics {
         &self.forecast
     }
 
-    /// A rollout without observations: normalised features of the next tokens, latents drawn from the prior by `seed`.
-    pub fn imagine(&self, tokens: usize, seed: u64) -> Vec<Vec<f64>> {
-        let mut random = Random::new(seed, 3);
-        let mut state = self.tracks.state.clone();
-        let mut features = Vec::with_capacity(tokens);
-        for _ in 0..tokens {
-            let noise: Vec<f64> = (0..self.settings.latent).map(|_| random.normal()).collect();
-            let encode = |rebuilt: &[f64]| self.network.encode(&self.parameters, rebuilt);
-            let step = self.network.rssm.imagine(&self.parameters, &state, &noise, encode);
-            features.push(step.rebuilt);
-            state = step.next;
-        }
-        features
-    }
-
     /// Accuracy and coverage of the forecasts that came due.
     pub fn accuracy(&self) -> Accuracy {
         let all = || self.horizons.iter().map(|horizon| &horizon.calibration);
