@@ -217,7 +217,7 @@ class Dynamics:
     intervals; gains and credits are for the predictions of hybrid training. Deterministic from its seed.
 
     Args:
-        settings: A JSON object. Keys and defaults: `seed` 0, `kinds` ["hidden", "vectors"] (kinds of tensors), `basis` 3
+        settings: A JSON object. Keys and defaults: `seed` 0, `kinds` hidden and vectors (of tensors), `basis` 3
             (vectors of the trajectory basis), `horizons` [10, 30, 100] (steps), `candidates` [0.125, 0.25, 0.5, 1.0]
             (shares of a displacement), `hidden` 48, `latent` 12, `members` 3, `learning_rate` 1e-3, `free_bits` 1.0,
             `bptt` 32 (tokens), `interval` 0.9, `store` 256, `blend` 0.7, `total_steps_hint` null.
@@ -237,7 +237,7 @@ class Dynamics:
         """
     def feature_statistics(self, /) -> list[tuple[str, float, float]]:
         """
-        Name, running mean and running variance of every feature that was measured.
+        Name, running mean and running variance of every feature that was measured more than once.
         """
     def forecast(self, /) -> dict:
         """
@@ -266,6 +266,23 @@ class Dynamics:
     def imagine(self, /, tokens: SupportsIndex, seed: SupportsIndex) -> Incomplete:
         """
         A rollout without observations: normalised features, float64 [tokens, features]; latents are drawn by `seed`.
+        """
+    def inspect(self, /) -> dict | None:
+        """
+        One observed step from the newest token on, for comparison with another implementation; None before a token.
+
+        Returns:
+            `state`, `features`, `noise` (what went in), `next`, `latent`, `rebuilt`, `kl`, `loss` [members, 2 horizons] (means,
+            then log-sigmas), `gain` (logs), `credit` [candidates, 3]: float64.
+        """
+    def inspect_training(self, /) -> dict | None:
+        """
+        Objectives and gradient on the last tokens, for comparison with another implementation; None before a token.
+
+        Returns:
+            `state`, `features`, `targets` and `slopes` (NaN where not known), `weights`, `noise`: float64 [tokens, ...];
+            `credits`: (token, candidate, value, positive, log-odds); `total`, `nll`, `kl`, `rebuilt`, `gain`, `credit`;
+            `gradient` by name.
         """
     def num_parameters(self, /) -> int:
         """

@@ -40,7 +40,7 @@ fn raised(error: DynamicsError) -> PyErr {
 /// intervals; gains and credits are for the predictions of hybrid training. Deterministic from its seed.
 ///
 /// Args:
-///     settings: A JSON object. Keys and defaults: `seed` 0, `kinds` ["hidden", "vectors"] (kinds of tensors), `basis` 3
+///     settings: A JSON object. Keys and defaults: `seed` 0, `kinds` hidden and vectors (of tensors), `basis` 3
 ///         (vectors of the trajectory basis), `horizons` [10, 30, 100] (steps), `candidates` [0.125, 0.25, 0.5, 1.0]
 ///         (shares of a displacement), `hidden` 48, `latent` 12, `members` 3, `learning_rate` 1e-3, `free_bits` 1.0,
 ///         `bptt` 32 (tokens), `interval` 0.9, `store` 256, `blend` 0.7, `total_steps_hint` null.
@@ -214,7 +214,7 @@ impl Dynamics {
         locked(&self.inner).residuals()
     }
 
-    /// Name, running mean and running variance of every feature that was measured.
+    /// Name, running mean and running variance of every feature that was measured more than once.
     fn feature_statistics(&self) -> Vec<(String, f64, f64)> {
         locked(&self.inner).feature_statistics()
     }

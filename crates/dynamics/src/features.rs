@@ -103,10 +103,10 @@ impl Features {
         self.moments.iter().map(Moments::normalised).collect()
     }
 
-    /// Name, mean and variance of each feature that was ever measured.
+    /// Name, mean and variance of each feature that was measured more than once.
     pub(crate) fn statistics(&self) -> Vec<(String, f64, f64)> {
         let all = self.names.iter().zip(&self.moments);
-        all.filter(|(_, m)| m.count > 0).map(|(name, m)| (name.clone(), m.mean, m.variance)).collect()
+        all.filter(|(_, m)| m.count > 1).map(|(name, m)| (name.clone(), m.mean, m.variance)).collect()
     }
 
     /// Running statistics, in the order of the names.

@@ -55,6 +55,21 @@ pub struct TrainingView {
 }
 
 impl Dynamics {
+    /// A rollout without observations: normalised features of the next tokens, latents drawn from the prior by `seed`.
+    pub fn imagine(&self, tokens: usize, seed: u64) -> Vec<Vec<f64>> {
+        let mut random = Random::new(seed, 3);
+        let mut state = self.tracks.state.clone();
+        let mut features = Vec::with_capacity(tokens);
+        for _ in 0..tokens {
+            let noise: Vec<f64> = (0..self.settings.latent).map(|_| random.normal()).collect();
+            let encode = |rebuilt: &[f64]| self.network.encode(&self.parameters, rebuilt);
+            let step = self.network.rssm.imagine(&self.parameters, &state, &noise, encode);
+            features.push(step.rebuilt);
+            state = step.next;
+        }
+        features
+    }
+
     /// One observed step from the newest token's features with drawn noise; None before a token.
     pub fn inspect(&self) -> Option<StepView> {
         let token = self.history.back()?;
