@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from neat.config.schema import Config
 from neat.errors import ConfigError
 from neat.train.ending import miniature
-from neat.train.fork import FORWARD_SHARE, Fork
+from neat.train.fork import Fork
+from neat.train.predict.ledger import FORWARD_SHARE
 
 PROBES = 12
 """Branches of full length that the allowance is divided into."""

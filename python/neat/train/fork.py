@@ -24,19 +24,18 @@ from neat.config.schema import Config
 from neat.errors import CheckpointError, ConfigError, DataError
 from neat.events.rundir import HARMLESS_KEYS
 from neat.model.batch import IGNORED_TARGET, Batch
-from neat.model.losses import objective
 from neat.model.neat import NeatModel
 from neat.train import checkpoint
 from neat.train.activation import apply_policy, switch
 from neat.train.build import assemble, make_forward
+from neat.train.predict.ledger import FORWARD_SHARE
+from neat.train.predict.probe import losses_on
 from neat.train.progress import Progress
 from neat.train.report import evaluation_weights
 from neat.train.state import Trainer, capture, load
 
 Step = Callable[[Trainer, Batch, int], Progress]
 """One update from a batch with so many targets."""
-FORWARD_SHARE = 1 / 3
-"""Cost of scoring a position in units of training on one: the backward pass costs two forward passes."""
 TEXT_KEYS = (
     *("data.", "patcher.", "ngram.", "seed", "network.patches", "network.hash_", "network.ngram_features"),
     *("train.patch_curriculum", "vision.on", "vision.codec", "vision.codes", "vision.grid", "vision.image_size"),
@@ -143,24 +142,17 @@ class Fork:
                 hint="make the branches shorter, or train on more text",
             )
 
-    @torch.no_grad()
     def score(self) -> list[float]:
         """Loss on each held-back batch in nats per byte, at the averaged weights where the branch has them."""
-        trainer, losses = self.trainer, []
-        part = trainer.config.train.micro_batch_bytes
+        trainer = self.trainer
+        device = trainer.placement.device
+        batches = [
+            (Batch.from_arrays(arrays, device), int((arrays["targets"] != IGNORED_TARGET).sum()))
+            for arrays in self._rows
+        ]
+        self.spent += FORWARD_SHARE * sum(batch.ids.numel() for batch, _ in batches)
         with evaluation_weights(trainer):
-            for arrays in self._rows:
-                total, scored = 0.0, int((arrays["targets"] != IGNORED_TARGET).sum())
-                batch = Batch.from_arrays(arrays, trainer.placement.device)
-                rows = max(1, part // batch.ids.shape[1]) if part else batch.num_rows
-                for start in range(0, batch.num_rows, rows):
-                    some = batch.rows(start, min(start + rows, batch.num_rows))
-                    with trainer.placement.autocast():
-                        outputs = trainer.model.outputs(some)
-                    total += float(objective(outputs, some, trainer.config)[1]["byte"])
-                losses.append(total / max(1, scored))
-                self.spent += FORWARD_SHARE * batch.ids.numel()
-        return losses
+            return losses_on(trainer, batches)
 
     def _begin(self, config: Config, contents: checkpoint.Contents) -> None:
         """Makes `trainer` one with the settings `config` at the moment of `contents`."""

@@ -6,6 +6,7 @@ they were drawn, not the batches.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -41,18 +42,9 @@ class Probe:
         self._drawn = shape._replace(rows=rows, state=trainer.stream.state())
         self._batches = [trainer.draw(self._drawn) for _ in range(self.count)]
 
-    @torch.no_grad()
     def losses(self, trainer: Trainer) -> list[float]:
         """Loss of each batch at the weights that the model holds, nats per byte; waits for the device."""
-        found: list[Tensor] = []
-        for batch, scored in self._batches:
-            total = torch.zeros((), device=trainer.placement.device)
-            for some in micro_batches(batch, trainer.config.train.micro_batch_bytes):
-                with trainer.placement.autocast():
-                    outputs = trainer.model.outputs(some)
-                total += objective(outputs, some, trainer.config)[1]["byte"]
-            found.append(total / max(1, scored))
-        return [float(value) for value in torch.stack(found).tolist()]
+        return losses_on(trainer, self._batches)
 
     def cost(self, trainer: Trainer) -> float:
         """Cost of one call of `losses`, in steps."""
@@ -77,6 +69,23 @@ class Probe:
         finally:
             trainer.stream.close()
             trainer.stream = own
+
+
+@torch.no_grad()
+def losses_on(trainer: Trainer, batches: Iterable[tuple[Batch, int]]) -> list[float]:
+    """Mean loss of each (batch, scored positions) at the weights that the model holds, nats per byte.
+
+    One forward pass a micro-batch, and one wait for the device at the end.
+    """
+    found: list[Tensor] = []
+    for batch, scored in batches:
+        total = torch.zeros((), device=trainer.placement.device)
+        for some in micro_batches(batch, trainer.config.train.micro_batch_bytes):
+            with trainer.placement.autocast():
+                outputs = trainer.model.outputs(some)
+            total += objective(outputs, some, trainer.config)[1]["byte"]
+        found.append(total / max(1, scored))
+    return [float(value) for value in torch.stack(found).tolist()]
 
 
 def paired(first: list[float], second: list[float]) -> tuple[float, float]:
