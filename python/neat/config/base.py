@@ -54,8 +54,19 @@ class Section(BaseModel):
 
 
 def suggest(word: str, known: Iterable[str]) -> str | None:
-    """The known word nearest to `word`, None when nothing is near."""
-    return next(iter(difflib.get_close_matches(word[:200], list(known), n=1, cutoff=0.6)), None)
+    """The known word nearest to `word`, None when nothing is near.
+
+    One that has `word`, or its plural, between underscores is nearer than one that is only spelt alike.
+    """
+    words, (section, _, name) = list(known), word[:200].rpartition(".")
+    holding = [known for known in words if _holds(known, section, name)]
+    near = difflib.get_close_matches(word[:200], holding or words, n=1, cutoff=0.0 if holding else 0.6)
+    return near[0] if near else None
+
+
+def _holds(known: str, section: str, name: str) -> bool:
+    of, _, words = known.rpartition(".")
+    return of == section and bool({name, name + "s"} & set(words.split("_")))
 
 
 def field_texts(section: type[Section]) -> dict[str, str]:

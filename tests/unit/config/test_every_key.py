@@ -444,7 +444,7 @@ PROBES: dict[str, Probe | Elsewhere] = {
     "train.window": Probe("32", trained),
     "train.curriculum": Probe("[[0.5, 32]]", trained),
     "train.tune": Probe("true", trained, ("train.tune_share=0.5",)),
-    "train.tune_share": Probe("0.5", trained, ("train.max_steps=150", "train.tune=true", "train.tune_share=0.45")),
+    "train.tune_share": Probe("0.5", trained, ("train.max_steps=150", "train.tune=true", "train.tune_share=0.3")),
     "train.patch_curriculum": Probe("[[0.5, 6.0]]", trained),
     "train.patch_slack": Probe("2.0", slots),
     "train.log_every": Probe("1", trained),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from unit.config.test_every_key import PROBES, Probe
 
+from neat.config.base import field_name
 from neat.config.load import load
 from neat.config.schema import Config, settings
 from neat.model.neat import NeatModel
@@ -24,7 +25,8 @@ def preset(name: str) -> Config:
 
 def value(config: Config, key: str) -> object:
     section, _, field = key.rpartition(".")
-    return getattr(getattr(config, section), field) if section else getattr(config, field)
+    part = getattr(config, section) if section else config
+    return getattr(part, field_name(type(part), field))
 
 
 @pytest.mark.parametrize("name", NAMES)
