@@ -145,7 +145,7 @@ class Predictor:
 
     def advance(self, trainer: Trainer) -> None:
         """Observation, phases, jumps, corrections; called after every real step."""
-        self._observe(trainer)
+        self.observe(trainer)
         recovery = recover(self, trainer, *self._alarm) if self._alarm is not None else ""
         self._alarm = None
         if (
@@ -196,7 +196,8 @@ class Predictor:
     def _observes_after(self, step: int) -> bool:
         return self.watch.model is not None and (step + 1) % self.watch.settings.every_steps == 0
 
-    def _observe(self, trainer: Trainer) -> None:
+    def observe(self, trainer: Trainer) -> None:
+        """Hands the dynamics model its observation, where one is due, and tells of it every so often."""
         if not self.watch.due(trainer.step):
             return
         gram = self.watch.gram(self._basis()) if self.watch.wants_gram() else None
