@@ -41,6 +41,8 @@ def _muon(lr: float, momentum: float) -> list[str]:
 
 
 MICRO = ["predict.micro=true"]
+FACTORS = (1.0, 1.43, 2.0)
+"""Learning rates at which the two finalists are compared once more, against those that were chosen."""
 ADAMW = [_adamw(lr, beta1) for lr in (1.2e-2, 2.4e-2) for beta1 in (0.65, 0.8)]
 MUON = [_muon(lr, momentum) for lr in (3e-2, 4.5e-2) for momentum in (0.85, 0.92)]
 
@@ -87,7 +89,7 @@ def seeds_of(name: str, seeds: list[int]) -> list[int]:
 
 def late(base: list[str], micro: list[str]) -> dict[str, tuple[list[str], str]]:
     """Methods without trials of their own, on the chosen base and on the chosen micro: name -> (settings, control)."""
-    louder = [_louder(setting) for setting in base]
+    louder = [_scaled(setting, FACTORS[1]) for setting in base]
     return {
         "Muon, macro": ([*base, *MACRO], ""),
         "Muon, micro and macro": ([*micro, *MACRO], ""),
@@ -107,9 +109,11 @@ def late(base: list[str], micro: list[str]) -> dict[str, tuple[list[str], str]]:
     }
 
 
-def _louder(setting: str) -> str:
+def _scaled(setting: str, factor: float) -> str:
+    """A setting with its learning rate times `factor`, where it is one."""
     name, value = setting.split("=")
-    return f"{name}={float(value) * 1.43:.6g}" if name in ("optim.lr", "optim.adamw_lr") else setting
+    rate = name in ("optim.lr", "optim.adamw_lr") and factor != 1.0
+    return f"{name}={float(value) * factor:.6g}" if rate else setting
 
 
 def choose(results: Results, steps: int) -> dict[str, list[str]]:
@@ -225,6 +229,25 @@ def small(results: Results, steps: int, seeds: list[int]) -> dict[str, Any]:
     return {"chosen": chosen, "slope": fall, "equal_backward_passes": table, "steps": steps, "seeds": seeds}
 
 
+def sweep(results: Results, summary: dict[str, Any]) -> None:
+    """Adds the learning rates of Muon and of Muon with micro once more, all seeds: is the gain a hidden larger rate?"""
+    chosen, steps, seeds = summary["chosen"], summary["steps"], summary["seeds"]
+    length = f"train.max_steps={steps}"
+    table: dict[str, dict[str, Any]] = {}
+    for name in ("Muon", "Muon, micro"):
+        for factor in FACTORS:
+            settings = [_scaled(setting, factor) for setting in chosen[name]] results.measure([([*settings, length],
+            seed, "") for seed in seeds]) scores = [bpb for seed in seeds if (bpb := results.bpb([*settings, length],
+            seed)) is not None] table[f"{name}, rate times {factor:g}"] = {"settings": settings, "bpb":
+            statistics.fmean(scores), "scores": scores}
+    best = {
+        name: min((row for key, row in table.items() if key.startswith(f"{name}, rate")), key=lambda row: row["bpb"])
+        for name in ("Muon", "Muon, micro")
+    }
+    pair = compare(results, (best["Muon, micro"]["settings"], ""), best["Muon"]["settings"], seeds, steps, steps)
+    summary["rates"], summary["best_rates"] = table, pair
+
+
 def wall_clock(results: Results, summary: dict[str, Any]) -> None:
     """Adds the table at equal wall clock for what is meant to be used: micro and macro on Muon."""
     chosen, steps, seeds = summary["chosen"], summary["steps"], summary["seeds"]
@@ -245,6 +268,11 @@ def show(summary: dict[str, Any]) -> str:
     lines = [HEAD]
     for name, found in summary["equal_backward_passes"].items():
         lines.append(row(name, found, fall["AdamW" if name.startswith(("AdamW", "schedule", "GPA")) else "Muon"]))
+    if "rates" in summary:
+        lines += ["", "| Muon at other learning rates | bpb, all seeds |", "|---|---|"]
+        lines += [f"| {name} | {found['bpb']:.4f} |" for name, found in summary["rates"].items()]
+        lines += ["", "Micro against none, each at its best of these rates:", "", HEAD]
+        lines.append(row("Muon, micro", summary["best_rates"], fall["Muon"]))
     if "equal_wall_clock" in summary:
         lines += ["", "At equal wall clock:", "", HEAD]
         lines += [row(name, found, fall["Muon"]) for name, found in summary["equal_wall_clock"].items()]
@@ -291,6 +319,8 @@ def main() -> None:
         return
     results = Results(arguments.json, arguments.workers)
     summary = small(results, arguments.steps, arguments.seeds)
+    sweep(results, summary)
+    results.save(summary=summary)
     if not arguments.no_wall_clock:
         wall_clock(results, summary)
     results.save(summary=summary)
