@@ -236,10 +236,11 @@ def sweep(results: Results, summary: dict[str, Any]) -> None:
     table: dict[str, dict[str, Any]] = {}
     for name in ("Muon", "Muon, micro"):
         for factor in FACTORS:
-            settings = [_scaled(setting, factor) for setting in chosen[name]] results.measure([([*settings, length],
-            seed, "") for seed in seeds]) scores = [bpb for seed in seeds if (bpb := results.bpb([*settings, length],
-            seed)) is not None] table[f"{name}, rate times {factor:g}"] = {"settings": settings, "bpb":
-            statistics.fmean(scores), "scores": scores}
+            settings = [_scaled(setting, factor) for setting in chosen[name]]
+            results.measure([([*settings, length], seed, "") for seed in seeds])
+            scores = [bpb for seed in seeds if (bpb := results.bpb([*settings, length], seed)) is not None]
+            row_of = {"settings": settings, "bpb": statistics.fmean(scores), "scores": scores}
+            table[f"{name}, rate times {factor:g}"] = row_of
     best = {
         name: min((row for key, row in table.items() if key.startswith(f"{name}, rate")), key=lambda row: row["bpb"])
         for name in ("Muon", "Muon, micro")
