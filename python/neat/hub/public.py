@@ -27,6 +27,7 @@ def without_paths(config: Config) -> Config:
         update={
             "data": data,
             "ngram": config.ngram.model_copy(update={"model": base_name(config.ngram.model)}),
+            "init": config.init.model_copy(update={"source": base_name(config.init.source)}),
             "expert": config.expert.model_copy(update={"base": base_name(config.expert.base)}),
             "vision": config.vision.model_copy(update={"codec": base_name(config.vision.codec)}),
         }

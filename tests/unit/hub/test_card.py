@@ -134,12 +134,17 @@ def test_every_setting_that_may_hold_a_path_was_thought_of() -> None:
         "name", "data.text_field", "expert.name", "expert.prompt_field", "expert.answer_field", "expert.stop",
         "train.budget", "hub.repo", "hub.license", "activation.components",
     }  # fmt: skip
-    without = {"data.sources", "data.validation", "ngram.model", "expert.base", "vision.codec"}
+    without = {"data.sources", "data.validation", "ngram.model", "expert.base", "vision.codec", "init.from"}
     kinds = {key: str(declared.annotation) for key, declared in settings().items()}
     text = {key for key, kind in kinds.items() if kind == str(str) or kind.startswith("tuple[str")}
     assert text == harmless | without
     paths = [f"data.{key}=/secret/{key}.jsonl" for key in ("sources", "validation")]
-    paths += ["ngram.model=/secret/n.bin", "expert.base=/secret/base", "vision.codec=/secret/c.safetensors"]
+    paths += [
+        "ngram.model=/secret/n.bin",
+        "expert.base=/secret/base",
+        "vision.codec=/secret/c.safetensors",
+        "init.from=/secret/run",
+    ]
     shown = dump_toml(without_paths(load(None, paths).config))
     assert "secret" not in shown
     assert 'model = "n.bin"' in shown

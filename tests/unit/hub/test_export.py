@@ -132,7 +132,7 @@ def test_the_files_are_those_that_are_promised(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "README.md", "SHA256SUMS", "config.json", "train_config.toml", "model.safetensors", "entropy_model.bin",
-        "entropy_model.json", "metrics.jsonl", "loss.svg",
+        "entropy_model.json", "dynamics.bin", "metrics.jsonl", "loss.svg",
     }  # fmt: skip
     listed = dict(line.split("  ")[::-1] for line in (folder / SUMS).read_text().splitlines())
     assert listed == {name: sha256((folder / name).read_bytes()).hexdigest() for name in names - {SUMS}}
