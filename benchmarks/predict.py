@@ -295,7 +295,7 @@ def plot(summary: dict[str, Any], path: Path) -> None:
         axes.errorbar(found["difference"], place, xerr=2 * (found["error"] or 0), fmt="o", color="#0072B2", capsize=3)
     axes.set_yticks(range(len(rows)), [name for name, _ in reversed(rows)])
     axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_xlabel("bits per byte against the tuned base of the same optimizer, after full decay (left is better)")
+    axes.set_xlabel("bits per byte against the tuned base (left is better)")
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
