@@ -41,6 +41,8 @@ ROLLBACK_SIGMAS = 3.0
 MIN_WINDOW = 50
 WINDOW_SHARE = 0.15
 """A window of `predict.window = 0` grows with the run: displacements stay predictable for longer later on."""
+NEVER = 10**18
+"""Steps that no FULL phase lasts: without jumps PREDICT is not tried."""
 PERSISTENT = 3
 """Steps in a row with a critical loss or gradient that make a divergence; one batch is no divergence."""
 POISONED = 2
@@ -223,8 +225,7 @@ class Predictor:
     def _lengths(self, trainer: Trainer) -> Lengths:
         rise = round(trainer.config.optim.warmup_share * trainer.horizon.total)
         warmup = max(self.settings.warmup_steps, rise)
-        never = trainer.horizon.total + 1
-        full = self.settings.full_steps if self.path is not None else never
+        full = self.settings.full_steps if self.path is not None else NEVER
         return Lengths(warmup, full, self.settings.correct_steps)
 
     def _seen(self, trainer: Trainer, recovery: str) -> Observation:
