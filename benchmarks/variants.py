@@ -28,6 +28,7 @@ from neat.data.pipeline import Text, open_text
 from neat.train import build as building
 from neat.train.loop import train_step
 from neat.train.predict.jump import Jump
+from neat.train.predict.ledger import Ledger
 from neat.train.report import evaluation_weights, text_model
 from neat.train.state import Trainer
 
@@ -144,6 +145,14 @@ def _no_move(trainer: Trainer) -> None:
     _path(trainer).displacement = lambda: [torch.zeros_like(w) for w in _path(trainer).weights]  # type: ignore[method-assign]
 
 
+class Unjudged(Ledger):
+    """A ledger that keeps jumps on, whatever they bring."""
+
+    def credit(self, nats: float) -> None:
+        """Books a finished jump."""
+        self.credits.append(nats)
+
+
 def _fixed_rule(trainer: Trainer) -> None:
     """The gate is replaced by a rule: every jump goes half the displacement, whatever the probe says."""
     predictor, path = trainer.predictor, _path(trainer)
@@ -157,7 +166,7 @@ def _fixed_rule(trainer: Trainer) -> None:
         return made
 
     predictor.try_jump = try_jump  # type: ignore[method-assign]
-    predictor.ledger.never_off = True
+    predictor.ledger = Unjudged()
 
 
 def _path(trainer: Trainer) -> Any:

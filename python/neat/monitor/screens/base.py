@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -46,7 +47,7 @@ class Context:
         return self.snapshots[self.front]
 
 
-class Screen:
+class Screen(ABC):
     """One screen. `draw` fills a canvas and may not fail on any run; state is what keys changed."""
 
     name = ""
@@ -55,9 +56,9 @@ class Screen:
         self.offset = 0
         self.filter = ""
 
+    @abstractmethod
     def draw(self, canvas: Canvas, context: Context) -> None:
         """Draws the run in front on the whole canvas."""
-        raise NotImplementedError
 
     def scroll(self, lines: int) -> None:
         """Moves up or down; `draw` keeps it in range."""

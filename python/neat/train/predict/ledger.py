@@ -22,7 +22,6 @@ class Ledger:
         credits: Credit of each finished jump: forecast minus measured loss of the averaged weights, in nats.
         accepted, refused, rolled_back: Jumps by outcome.
         off: Why jumps are off for the rest of the run; empty while they are on.
-        never_off: Whether jumps stay on whatever they bring, as a control needs it.
     """
 
     spent_steps: float = 0.0
@@ -32,7 +31,6 @@ class Ledger:
     refused: int = 0
     rolled_back: int = 0
     off: str = ""
-    never_off: bool = False
 
     def spend(self, steps: float, nats_per_step: float) -> None:
         """Books the cost of a probe."""
@@ -43,7 +41,7 @@ class Ledger:
         """Books a finished jump, and turns jumps off once they have not paid for themselves."""
         self.credits.append(nats)
         total = sum(self.credits)
-        if len(self.credits) >= MIN_CREDITS and total <= self.cost_nats and not self.off and not self.never_off:
+        if len(self.credits) >= MIN_CREDITS and total <= self.cost_nats and not self.off:
             self.off = (
                 f"{len(self.credits)} jumps brought {total:.4f} nats and their probes cost {self.cost_nats:.4f}: "
                 "jumps stay off"
