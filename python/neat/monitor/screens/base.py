@@ -64,13 +64,13 @@ class Screen(ABC):
         """Moves up or down; `draw` keeps it in range."""
         self.offset = max(0, self.offset + lines)
 
-    def move(self, places: int) -> None:
+    def move(self, places: int) -> None:  # noqa: B027 - most screens have nothing to do here
         """Moves left or right."""
 
-    def open(self) -> None:
+    def open(self) -> None:  # noqa: B027 - most screens have nothing to do here
         """Opens or closes what is selected."""
 
-    def click(self, action: str) -> None:
+    def click(self, action: str) -> None:  # noqa: B027 - most screens have nothing to do here
         """A click on a place that `draw` marked."""
 
 
